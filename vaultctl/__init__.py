@@ -1,0 +1,38 @@
+"""vaultctl: a vault for AI agents, run from the terminal.
+
+The public names load on first use, so that ``import vaultctl`` costs nothing on the way to ``--version``
+and shell completion::
+
+    from vaultctl import Vault
+
+    with Vault.connect(tenant="my-org", token=token) as vault:
+        with vault.leases.create("shopify-api-key", ttl="15m", purpose="Fetch orders") as lease:
+            call_shopify(lease.value.reveal())
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from vaultctl.client import Vault as Vault
+    from vaultctl.domain.durations import Duration as Duration
+    from vaultctl.domain.errors import VaultError as VaultError
+    from vaultctl.domain.secrets import Secret as Secret
+
+_HOMES = {
+    "Vault": "vaultctl.client",
+    "VaultError": "vaultctl.domain.errors",
+    "Secret": "vaultctl.domain.secrets",
+    "Duration": "vaultctl.domain.durations",
+}
+
+__all__ = ["Duration", "Secret", "Vault", "VaultError", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

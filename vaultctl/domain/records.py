@@ -1,0 +1,317 @@
+"""What callers see: small frozen records with the words of the design.
+
+In Python they are snake_case with ``datetime`` and :class:`Duration`; in JSON camelCase with acronyms in
+capitals (``maxTTL``), RFC 3339 times and ``1h30m`` (:mod:`vaultctl.domain.wire`). Optional fields that have
+no value are left out of the JSON.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.secrets import Secret
+
+T = TypeVar("T")
+
+
+def json_name(field: str) -> str:
+    """The JSON name of a Python field: ``max_ttl`` is ``maxTTL``, ``session_id`` is ``sessionId``."""
+    head, *rest = field.split("_")
+    return head + "".join("TTL" if word == "ttl" else word.capitalize() for word in rest)
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename=json_name, omit_defaults=True):
+    """Base of all records."""
+
+
+class Role(StrEnum):
+    """What a caller may do, weakest first. Each includes those before it."""
+
+    VIEWER = "viewer"
+    USER = "user"
+    MANAGER = "manager"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """Position in the order of strength, 0 for viewer."""
+        return list(Role).index(self)
+
+
+class CredentialType(StrEnum):
+    """The kinds of credential. The type decides how a value is validated."""
+
+    API_KEY = "api-key"
+    OAUTH_TOKEN = "oauth-token"
+    SSH_KEY = "ssh-key"
+    TLS_CERTIFICATE = "tls-certificate"
+    DATABASE_URL = "database-url"
+    GENERIC_SECRET = "generic-secret"
+
+
+class Delivery(StrEnum):
+    """How an agent may receive a credential: its value, or only a reference to it."""
+
+    VALUE = "value"
+    REFERENCE = "reference"
+
+
+class CredentialState(StrEnum):
+    """``revoked`` is final: the credential can't be leased again, only deleted."""
+
+    ACTIVE = "active"
+    REVOKED = "revoked"
+
+
+class LeaseState(StrEnum):
+    """Whether a lease still counts, and if not, why."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class SessionState(StrEnum):
+    """A session that ended never becomes active again."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+class TokenState(StrEnum):
+    """Whether a token still authenticates."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+
+
+class Event(StrEnum):
+    """What an audit entry records."""
+
+    CREDENTIAL_CREATED = "credential.created"
+    CREDENTIAL_UPDATED = "credential.updated"
+    CREDENTIAL_ROTATED = "credential.rotated"
+    CREDENTIAL_REVOKED = "credential.revoked"
+    CREDENTIAL_DELETED = "credential.deleted"
+    LEASE_CREATED = "lease.created"
+    LEASE_RENEWED = "lease.renewed"
+    LEASE_EXPIRED = "lease.expired"
+    LEASE_REVOKED = "lease.revoked"
+    LEASE_DENIED = "lease.denied"
+    ACCESS_DENIED = "access.denied"
+    TOKEN_CREATED = "token.created"
+    TOKEN_ROTATED = "token.rotated"
+    TOKEN_REVOKED = "token.revoked"
+    TOKEN_EXCHANGED = "token.exchanged"
+    SESSION_STARTED = "session.started"
+    SESSION_ENDED = "session.ended"
+    ACL_UPDATED = "acl.updated"
+    TENANT_CREATED = "tenant.created"
+    SETTINGS_UPDATED = "tenant.settings_updated"
+
+
+class Identity(Record):
+    """Who acts. A human has ``user_id`` and perhaps ``email``; an agent has ``name``; both may have a session."""
+
+    type: Literal["human", "agent"]
+    name: str | None = None
+    user_id: str | None = None
+    email: str | None = None
+    session_id: str | None = None
+    purpose: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The short form for tables: the agent's name, or the human's e-mail address or id."""
+        return self.name or self.email or self.user_id or self.type
+
+
+class AllowedIdentity(Record):
+    """One line of a credential's ``allowedIdentities``: a glob over agent names or human e-mail addresses."""
+
+    type: Literal["human", "agent"]
+    name: str | None = None
+    email: str | None = None
+
+    @property
+    def glob(self) -> str:
+        """The glob, whichever field holds it."""
+        return (self.name if self.type == "agent" else self.email) or ""
+
+
+class Policy(Record):
+    """Who may lease a credential, for how long, and how it is delivered."""
+
+    default_lease_ttl: Duration | None = None
+    max_lease_ttl: Duration | None = None
+    allowed_identities: tuple[AllowedIdentity, ...] = ()
+    delivery: Delivery = Delivery.VALUE
+
+
+class Credential(Record):
+    """A named, typed, versioned secret, without its value."""
+
+    id: str
+    name: str
+    type: CredentialType
+    state: CredentialState
+    version: int
+    metadata: dict[str, str]
+    """What people wrote about it."""
+    attributes: dict[str, str]
+    """What the type read from the current value and is not secret: fingerprint, host, issuer, prefix…"""
+    policy: Policy
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+
+
+class CredentialVersion(Record):
+    """One version of a credential, without its value."""
+
+    version: int
+    current: bool
+    attributes: dict[str, str]
+    created_at: datetime
+    created_by: str
+    restored_from: int | None = None
+
+
+class Lease(Record):
+    """Time-limited access to one version of one credential. Never holds the value."""
+
+    id: str
+    credential_id: str
+    credential_name: str
+    credential_version: int
+    identity: Identity
+    ttl: Duration
+    issued_at: datetime
+    expires_at: datetime
+    max_expires_at: datetime
+    renewals: int
+    state: LeaseState
+    renewed_at: datetime | None = None
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+    token_id: str | None = None
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a renewal could move ``expires_at``."""
+        return self.state is LeaseState.ACTIVE and self.expires_at < self.max_expires_at
+
+
+class IssuedLease(Record):
+    """The answer that creates a lease: the only place where the value is."""
+
+    lease: Lease
+    type: CredentialType
+    value: Secret
+    attributes: dict[str, str]
+
+
+class Token(Record):
+    """What a caller authenticates with, without its secret."""
+
+    id: str
+    kind: Literal["agent", "human", "operator", "session"]
+    role: Role
+    state: TokenState
+    credentials: tuple[str, ...]
+    """Globs: the ceiling of what it reaches. Empty on an agent's token: only what names the agent."""
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    agent: str | None = None
+    email: str | None = None
+    user_id: str | None = None
+    max_lease_ttl: Duration | None = None
+    parent: str | None = None
+    session_id: str | None = None
+    rotated_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class IssuedToken(Record):
+    """The answer that creates or rotates a token: the only place where its secret is."""
+
+    token: Token
+    secret: Secret
+    reaches: tuple[str, ...]
+    """Names of the credentials that it can lease now."""
+
+
+class Session(Record):
+    """One run of one agent."""
+
+    id: str
+    agent: str
+    state: SessionState
+    token_id: str
+    started_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None = None
+    end_reason: str | None = None
+    active_leases: int | None = None
+    """Leases of the session that are active now, where they were counted."""
+
+
+class OpenedSession(Record):
+    """The answer that opens a session: the only place where its token is."""
+
+    session: Session
+    token: Secret
+
+
+class AuditEntry(Record):
+    """One entry of a tenant's audit log."""
+
+    id: str
+    seq: int
+    event: Event
+    timestamp: datetime
+    tenant_id: str
+    identity: Identity
+    details: dict[str, Any]
+    credential_name: str | None = None
+    lease_id: str | None = None
+
+
+class Tenant(Record):
+    """The isolation boundary, and its settings."""
+
+    id: str
+    default_lease_ttl: Duration
+    max_lease_ttl: Duration
+    created_at: datetime
+
+
+class WhoAmI(Record):
+    """Who the vault takes the caller for."""
+
+    tenant: str
+    identity: Identity
+    role: Role
+    reaches: tuple[str, ...]
+    token: Token | None = None
+    session: Session | None = None
+
+
+class Page(Record, Generic[T]):
+    """One page of a list. ``next_cursor`` asks for the next one; absent on the last."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None = None
+
+
+class Revocation(Record):
+    """What a revocation ended."""
+
+    leases: int
+    sessions: int = 0
