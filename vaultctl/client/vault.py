@@ -8,6 +8,7 @@ import builtins
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from vaultctl.domain import requests as ask
@@ -40,6 +41,7 @@ from vaultctl.domain.records import (
 from vaultctl.domain.secrets import Secret
 
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 AnyDuration = str | timedelta
 _Unset = Literal["none"]
 
@@ -47,8 +49,8 @@ _Unset = Literal["none"]
 class Adapter(Protocol):
     """What carries requests: the embedded engine, or a server."""
 
-    def perform(self, request: ask.Request) -> Any:
-        """The answer to ``request``, of the type that its docstring names."""
+    def perform(self, request: ask.Request[T]) -> T:
+        """The answer to ``request``."""
         ...
 
     def close(self) -> None:
@@ -146,11 +148,11 @@ class _Noun:
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
 
-    def _all(self, page: Callable[[str | None], ask.Request], limit: int | None = None) -> list[Any]:
-        items: list[Any] = []
+    def _all(self, page: Callable[[str | None], ask.Request[Page[T]]], limit: int | None = None) -> list[T]:
+        items: list[T] = []
         cursor = None
         while True:
-            answer: Page[Any] = self._adapter.perform(page(cursor))
+            answer = self._adapter.perform(page(cursor))
             items.extend(answer.items)
             cursor = answer.next_cursor
             if cursor is None or (limit is not None and len(items) >= limit):
@@ -394,9 +396,7 @@ class Leases(_Noun):
         self, *, agent: str | None = None, session: str | None = None, credential: str | None = None
     ) -> Revocation:
         """End all active leases within reach that match; at least one filter is needed."""
-        return self._adapter.perform(
-            ask.RevokeLeases(agent=agent, session_id=session, credential_name=credential)
-        )
+        return self._adapter.perform(ask.RevokeLeases(agent=agent, session_id=session, credential_name=credential))
 
 
 class Tokens(_Noun):
@@ -542,7 +542,7 @@ class AuditLog(_Noun):
         items: list[AuditEntry] = []
         cursor = None
         while True:
-            page: Page[AuditEntry] = self._adapter.perform(
+            page = self._adapter.perform(
                 ask.QueryAudit(**base, cursor=cursor, limit=_page_size(None if limit is None else limit - len(items)))
             )
             items = [*page.items, *items]
@@ -566,9 +566,7 @@ class AuditLog(_Noun):
         """All entries after ``seq`` (-1: from the start) that match, oldest first, up to the end of the log now."""
         base = self._request(filter or {}, agent, session, credential, lease, events, since, until)
         while True:
-            page: Page[AuditEntry] = self._adapter.perform(
-                ask.QueryAudit(**base, after_seq=seq, limit=ask.MAX_PAGE_SIZE)
-            )
+            page = self._adapter.perform(ask.QueryAudit(**base, after_seq=seq, limit=ask.MAX_PAGE_SIZE))
             yield from page.items
             if len(page.items) < ask.MAX_PAGE_SIZE:
                 return
@@ -677,11 +675,11 @@ def _duration_or_none(value: AnyDuration | None, what: str) -> "Duration | _Unse
     return "none" if value == "none" else _duration(value, what)
 
 
-def _enum(kind: Callable[[Any], T], value: Any, what: str) -> T:
+def _enum(kind: type[E], value: str, what: str) -> E:
     try:
         return kind(value)
     except ValueError:
-        known = ", ".join(member.value for member in kind)  # type: ignore[attr-defined]
+        known = ", ".join(member.value for member in kind)
         raise InvalidInput(f"There is no such {what}.", hint=f"One of: {known}.") from None
 
 

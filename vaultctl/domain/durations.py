@@ -34,9 +34,7 @@ class Duration(timedelta):
         else:
             match = _PATTERN.fullmatch(text)
             if not match or not text:
-                raise InvalidInput(
-                    f"The {what} is not a duration.", hint="Write it like 30s, 15m, 1h30m, 4h or 90d."
-                )
+                raise InvalidInput(f"The {what} is not a duration.", hint="Write it like 30s, 15m, 1h30m, 4h or 90d.")
             seconds = sum(int(n) * size for n, (_, size) in zip(match.groups(), _UNITS, strict=True) if n)
         if not 0 < seconds <= _LONGEST:
             raise InvalidInput(f"The {what} must be at least 1s and at most 100 years.", hint="For example 15m or 90d.")

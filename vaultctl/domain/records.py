@@ -7,7 +7,7 @@ no value are left out of the JSON.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -23,6 +23,8 @@ def json_name(field: str) -> str:
     return head + "".join("TTL" if word == "ttl" else word.capitalize() for word in rest)
 
 
+# mypy reads `frozen` and `kw_only` of a msgspec base on the class itself only; this tells it of the subclasses.
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class Record(msgspec.Struct, frozen=True, kw_only=True, rename=json_name, omit_defaults=True):
     """Base of all records."""
 

@@ -1,23 +1,36 @@
 """What callers ask for: one record an operation. Its class is the operation's name at every door.
 
-``vaultctl.client`` makes them, an adapter carries them, ``vaultctl.engine`` answers each with the type that its
-docstring names. Who asks is never in the request: identity comes from the token.
+``vaultctl.client`` makes them, an adapter carries them, ``vaultctl.engine`` answers each with the type that it
+is generic in. Who asks is never in the request: identity comes from the token.
 """
 
 from datetime import datetime
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.records import (
     AllowedIdentity,
+    AuditEntry,
+    Credential,
     CredentialType,
+    CredentialVersion,
     Delivery,
     Event,
+    IssuedLease,
+    IssuedToken,
+    Lease,
     LeaseState,
+    OpenedSession,
+    Page,
     Policy,
     Record,
+    Revocation,
     Role,
+    Session,
     SessionState,
+    Tenant,
+    Token,
+    WhoAmI,
 )
 from vaultctl.domain.secrets import Secret
 
@@ -25,12 +38,15 @@ PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
 
 
-class Request(Record, forbid_unknown_fields=True):
-    """Base of all requests."""
+Answer = TypeVar("Answer", covariant=True)
 
 
-class CreateCredential(Request):
-    """Store a new credential. Answers ``Credential``."""
+class Request(Record, Generic[Answer], forbid_unknown_fields=True):
+    """Base of all requests, generic in what answers it."""
+
+
+class CreateCredential(Request[Credential]):
+    """Store a new credential."""
 
     name: str
     type: CredentialType
@@ -39,21 +55,21 @@ class CreateCredential(Request):
     policy: Policy = Policy()
 
 
-class ListCredentials(Request):
-    """Credentials by name. Answers ``Page[Credential]``."""
+class ListCredentials(Request[Page[Credential]]):
+    """Credentials by name."""
 
     limit: int = PAGE_SIZE
     cursor: str | None = None
 
 
-class GetCredential(Request):
-    """One credential. Answers ``Credential``."""
+class GetCredential(Request[Credential]):
+    """One credential."""
 
     name: str
 
 
-class UpdateCredential(Request):
-    """Change metadata (manager) or policy (admin). What is None stays. Answers ``Credential``."""
+class UpdateCredential(Request[Credential]):
+    """Change metadata (manager) or policy (admin). What is None stays."""
 
     name: str
     metadata: dict[str, str] | None = None
@@ -64,42 +80,42 @@ class UpdateCredential(Request):
     delivery: Delivery | None = None
 
 
-class RotateCredential(Request):
-    """Store a new version of the value. Answers ``Credential``."""
+class RotateCredential(Request[Credential]):
+    """Store a new version of the value."""
 
     name: str
     value: Secret
 
 
-class ListVersions(Request):
-    """Versions of a credential, newest first. Answers ``Page[CredentialVersion]``."""
+class ListVersions(Request[Page[CredentialVersion]]):
+    """Versions of a credential, newest first."""
 
     name: str
     limit: int = PAGE_SIZE
     cursor: str | None = None
 
 
-class RollbackCredential(Request):
-    """Make a new version from the value of version ``to``. Answers ``Credential``."""
+class RollbackCredential(Request[Credential]):
+    """Make a new version from the value of version ``to``."""
 
     name: str
     to: int
 
 
-class RevokeCredential(Request):
-    """End all leases of a credential and lease it never again. Answers ``Revocation``."""
+class RevokeCredential(Request[Revocation]):
+    """End all leases of a credential and lease it never again."""
 
     name: str
 
 
-class DeleteCredential(Request):
-    """Destroy a credential and all its values; its leases end. Answers ``Revocation``."""
+class DeleteCredential(Request[Revocation]):
+    """Destroy a credential and all its values; its leases end."""
 
     name: str
 
 
-class CreateLease(Request):
-    """Lease a credential. Answers ``IssuedLease``."""
+class CreateLease(Request[IssuedLease]):
+    """Lease a credential."""
 
     credential_name: str
     ttl: Duration | None = None
@@ -108,52 +124,47 @@ class CreateLease(Request):
     """What the caller says of itself; kept apart in the audit entry, never believed."""
 
 
-class LeaseFilter(Request):
-    """Which leases. What is None does not matter."""
+class ListLeases(Request[Page[Lease]]):
+    """Leases, newest first. A filter that is None does not matter."""
 
     agent: str | None = None
     session_id: str | None = None
     credential_name: str | None = None
     token_id: str | None = None
     state: LeaseState | None = None
-
-
-class ListLeases(LeaseFilter):
-    """Leases, newest first. Answers ``Page[Lease]``."""
-
     limit: int = PAGE_SIZE
     cursor: str | None = None
 
 
-class GetLease(Request):
-    """One lease. Answers ``Lease``."""
+class GetLease(Request[Lease]):
+    """One lease."""
 
     id: str
 
 
-class RenewLease(Request):
-    """Extend a lease from now. Answers ``Lease``."""
+class RenewLease(Request[Lease]):
+    """Extend a lease from now."""
 
     id: str
     ttl: Duration | None = None
 
 
-class RevokeLease(Request):
-    """End one lease. Answers ``Lease``."""
+class RevokeLease(Request[Lease]):
+    """End one lease."""
 
     id: str
 
 
-class RevokeLeases(Request):
-    """End all active leases of an agent, a session or a credential. Answers ``Revocation``."""
+class RevokeLeases(Request[Revocation]):
+    """End all active leases of an agent, a session or a credential."""
 
     agent: str | None = None
     session_id: str | None = None
     credential_name: str | None = None
 
 
-class CreateToken(Request):
-    """Mint a token for an agent, a human or an operator. Answers ``IssuedToken``."""
+class CreateToken(Request[IssuedToken]):
+    """Mint a token for an agent, a human or an operator."""
 
     agent: str | None = None
     email: str | None = None
@@ -164,47 +175,47 @@ class CreateToken(Request):
     max_lease_ttl: Duration | None = None
 
 
-class ListTokens(Request):
-    """Tokens of the tenant, newest first, session tokens left out. Answers ``Page[Token]``."""
+class ListTokens(Request[Page[Token]]):
+    """Tokens of the tenant, newest first, session tokens left out."""
 
     limit: int = PAGE_SIZE
     cursor: str | None = None
 
 
-class GetToken(Request):
-    """One token. Answers ``Token``."""
+class GetToken(Request[Token]):
+    """One token."""
 
     id: str
 
 
-class RotateToken(Request):
-    """Replace a token's secret; id, sessions and leases stay. Answers ``IssuedToken``."""
+class RotateToken(Request[IssuedToken]):
+    """Replace a token's secret; id, sessions and leases stay."""
 
     id: str
     ttl: Duration | None = None
     """New time to live from now; None leaves the expiry as it was."""
 
 
-class RevokeToken(Request):
-    """End a token, its sessions and their leases. Answers ``Revocation``."""
+class RevokeToken(Request[Revocation]):
+    """End a token, its sessions and their leases."""
 
     id: str
 
 
-class GetSelf(Request):
-    """Who the caller is. Answers ``WhoAmI``."""
+class GetSelf(Request[WhoAmI]):
+    """Who the caller is."""
 
 
-class OpenSession(Request):
-    """Exchange an agent's token for a session token. Answers ``OpenedSession``."""
+class OpenSession(Request[OpenedSession]):
+    """Exchange an agent's token for a session token."""
 
     id: str | None = None
     """The session's id; None makes an ``mcp_sess_…``. An own active id reopens it."""
     claimed: dict[str, str] = {}
 
 
-class ListSessions(Request):
-    """Sessions, newest first. Answers ``Page[Session]``."""
+class ListSessions(Request[Page[Session]]):
+    """Sessions, newest first."""
 
     agent: str | None = None
     state: SessionState | None = None
@@ -212,24 +223,24 @@ class ListSessions(Request):
     cursor: str | None = None
 
 
-class GetSession(Request):
-    """One session. Answers ``Session``."""
+class GetSession(Request[Session]):
+    """One session."""
 
     id: str
 
 
-class EndSession(Request):
-    """End a session and its leases. Answers ``Revocation``."""
+class EndSession(Request[Revocation]):
+    """End a session and its leases."""
 
     id: str
 
 
-class TouchSession(Request):
-    """A sign of life of the caller's own session. Answers ``Session``."""
+class TouchSession(Request[Session]):
+    """A sign of life of the caller's own session."""
 
 
-class QueryAudit(Request):
-    """Entries of the audit log, oldest first. Answers ``Page[AuditEntry]``.
+class QueryAudit(Request[Page[AuditEntry]]):
+    """Entries of the audit log, oldest first.
 
     ``agent`` and ``session_id`` find the whole trail, what others did to it included; the ``identity_*``
     fields match who acted, strictly.
@@ -254,29 +265,29 @@ class QueryAudit(Request):
     limit: int = PAGE_SIZE
 
 
-class CreateTenant(Request):
-    """Create a tenant with its own keys and log. Answers ``Tenant``."""
+class CreateTenant(Request[Tenant]):
+    """Create a tenant with its own keys and log."""
 
     id: str
     default_lease_ttl: Duration | None = None
     max_lease_ttl: Duration | None = None
 
 
-class ListTenants(Request):
-    """Tenants by name. Answers ``Page[Tenant]``."""
+class ListTenants(Request[Page[Tenant]]):
+    """Tenants by name."""
 
     limit: int = PAGE_SIZE
     cursor: str | None = None
 
 
-class GetTenant(Request):
-    """One tenant. Answers ``Tenant``."""
+class GetTenant(Request[Tenant]):
+    """One tenant."""
 
     id: str
 
 
-class UpdateTenant(Request):
-    """Change a tenant's settings. What is None stays. Answers ``Tenant``."""
+class UpdateTenant(Request[Tenant]):
+    """Change a tenant's settings. What is None stays."""
 
     id: str
     default_lease_ttl: Duration | None = None

@@ -47,7 +47,7 @@ class Caller(NamedTuple):
         session_id: The attested session.
         expires_at: When its authority ends; None for the owner.
         is_operator: May administer tenants and the vault itself.
-        may_lease: False for operators' tokens, which belong to no tenant.
+        session_last_seen: The last recorded sign of life of the session.
     """
 
     tenant: str
@@ -59,7 +59,7 @@ class Caller(NamedTuple):
     session_id: str | None = None
     expires_at: datetime | None = None
     is_operator: bool = False
-    may_lease: bool = True
+    session_last_seen: datetime | None = None
 
     @property
     def is_agent(self) -> bool:
@@ -128,8 +128,6 @@ def judge_lease(
 
     The role is judged first and tells nothing about the name. All that follows looks alike to an agent.
     """
-    if not caller.may_lease:
-        return Refusal("operator-token", NotAllowed("An operator's token can't lease.", hint="Use a tenant's token."))
     if refusal := require_role(caller, Role.USER):
         return refusal
     if policy is None:

@@ -1,0 +1,253 @@
+"""What all commands share: the global options, the form of ``--help``, and the way to a vault.
+
+The global options stand before or after the subcommand, as people type them. They end up in an
+:class:`Invocation`, which is the ``ctx.obj`` of every command.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from vaultctl.domain.errors import InvalidInput, NotAuthenticated
+
+if TYPE_CHECKING:
+    from vaultctl.client import Vault
+    from vaultctl.domain.secrets import Secret
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+FORMATS = ("table", "json", "jsonl", "csv")
+
+GLOBAL_OPTIONS = ("tenant", "database", "output", "quiet")
+
+
+class Invocation:
+    """One run of the program: what its global options said."""
+
+    __slots__ = ("database", "output", "quiet", "tenant")
+
+    def __init__(self) -> None:
+        self.tenant: str | None = None
+        self.database: str | None = None
+        self.output = "table"
+        self.quiet = False
+
+    @property
+    def tenant_asked_for(self) -> str | None:
+        """The tenant of the flag, else of ``VAULT_TENANT``, else None: the vault's own default."""
+        return self.tenant or os.environ.get("VAULT_TENANT") or None
+
+    def tell(self, text: str) -> None:
+        """Say something to people that is not data; nothing under ``-q``."""
+        if not self.quiet:
+            from vaultctl.cli.console import say
+
+            say(text)
+
+    @contextmanager
+    def vault(self, *, tenant: str | None = None) -> Iterator["Vault"]:
+        """The vault as the caller that the environment names: its token's, or without one the owner.
+
+        A ``VAULT_TOKEN`` that is set counts even when it is empty: it is an error, never a way back to the owner.
+        """
+        from vaultctl.client import Vault
+
+        tenant = tenant or self.tenant_asked_for
+        token = os.environ.get("VAULT_TOKEN")
+        if token is None:
+            opened = Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=passphrase_prompt())
+        elif not token:
+            raise NotAuthenticated(
+                "VAULT_TOKEN is set but empty.", hint="Give it a token, or unset it to act as the vault's owner."
+            )
+        else:
+            opened = Vault.connect(
+                tenant=tenant, token=token, database=self.database, ask_passphrase=passphrase_prompt()
+            )
+        with opened as vault:
+            yield vault
+
+
+def passphrase_prompt(*, confirm: bool = False) -> "Callable[[], Secret] | None":
+    """What asks for the passphrase; None where there is nobody to ask.
+
+    Args:
+        confirm: Ask twice, for a passphrase that is new.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+
+    def ask() -> "Secret":
+        from vaultctl.cli.console import ask_hidden
+
+        return ask_hidden("Passphrase", confirm=confirm)
+
+    return ask
+
+
+def invocation(ctx: typer.Context) -> Invocation:
+    """What the global options of this run said."""
+    found = ctx.obj
+    assert isinstance(found, Invocation)  # noqa: S101  # what `main` passed in
+    return found
+
+
+def _remember(ctx: typer.Context, param: typer.CallbackParam, value: str | bool | None) -> None:
+    # An option that was not given must not undo one that was given before the subcommand.
+    if not value or not isinstance(ctx.obj, Invocation):
+        return
+    if param.name == "output" and value not in FORMATS:
+        raise InvalidInput("There is no such output format.", hint=f"One of: {', '.join(FORMATS)}.")
+    setattr(ctx.obj, str(param.name), value)
+
+
+def _formats(ctx: typer.Context, param: typer.CallbackParam, incomplete: str) -> list[str]:
+    return list(FORMATS)
+
+
+def _global_options() -> list[TyperOption]:
+    def option(*names: str, help: str, metavar: str | None = None, is_flag: bool = False) -> TyperOption:
+        return TyperOption(
+            param_decls=list(names),
+            callback=_remember,
+            expose_value=False,
+            help=help,
+            metavar=metavar,
+            is_flag=is_flag,
+            default=False if is_flag else None,
+        )
+
+    return [
+        option("--tenant", metavar="NAME", help="Tenant to work in. Else VAULT_TENANT, else the one made by init."),
+        option("--database", metavar="URL", help="The vault's store. Else VAULT_DATABASE_URL, else what init noted."),
+        option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or csv."),
+        option("-q", "--quiet", is_flag=True, help="Print only the id, name or token."),
+    ]
+
+
+class _Form:
+    """The form of a help page: usage, text, own options, global options, examples."""
+
+    params: list[Any]
+    epilog: str | None
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
+        return [piece.strip("{}") for piece in pieces]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Global options": []}
+        for param in self.get_params(ctx):  # type: ignore[attr-defined]
+            if record := param.get_help_record(ctx):
+                if param.param_type_name == "argument":
+                    title = "Arguments"
+                else:
+                    title = "Global options" if param.name in GLOBAL_OPTIONS else "Options"
+                sections[title].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        if self.epilog:
+            with formatter.section("Examples" if "\n" in self.epilog else "Example"):
+                for line in self.epilog.splitlines():
+                    formatter.write(f"  {line}\n")
+
+
+class Command(_Form, TyperCommand):
+    """A command that takes the global options too, and does not repeat what it can't use."""
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self.params = [*self.params, *_global_options()]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse, and refuse arguments too many without quoting them: one could be a secret."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:
+            raise InvalidInput(
+                "There is an argument too many.",
+                hint=f"See {ctx.command_path} --help. Secret values are never arguments.",
+            )
+        return rest
+
+
+class Group(_Form, TyperGroup):
+    """A noun. Called without a verb it prints its help."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; without arguments print the help page and be done."""
+        if not args and not ctx.resilient_parsing:
+            show_help(ctx)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The options, and the verbs."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The verb; one that is not there is not quoted, since it could be a secret in the wrong place."""
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None and not ctx.resilient_parsing:
+            raise InvalidInput("There is no such command.", hint=nearest(name, self.list_commands(ctx), ctx))
+        return (name if command else None), command, args[1:]
+
+
+def show_help(ctx: typer.Context) -> None:
+    """Print the help page to stdout, and end well."""
+    from vaultctl.cli import output
+
+    output.write(ctx.get_help() + "\n")
+    raise typer.Exit
+
+
+def nearest(name: str, known: Sequence[str], ctx: typer.Context) -> str:
+    """The hint about a command that is not there."""
+    from difflib import get_close_matches
+
+    if found := get_close_matches(name, known):
+        return "Did you mean " + " or ".join(f"{ctx.command_path} {match}" for match in found) + "?"
+    return f"See {ctx.command_path} --help."
+
+
+def noun(name: str, help: str) -> typer.Typer:
+    """The Typer application of a noun, to hang verbs on with :func:`verb`."""
+    app = typer.Typer(
+        name=name,
+        cls=Group,
+        help=help,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        pretty_exceptions_show_locals=False,
+        suggest_commands=False,
+        subcommand_metavar="COMMAND",
+        options_metavar="",
+    )
+    app.callback()(lambda: None)  # else Typer makes a noun with one verb into a plain command
+    return app
+
+
+def verb(app: typer.Typer, name: str, *examples: str) -> Callable[[Function], Function]:
+    """Make a function a verb of ``app``; ``examples`` are command lines that work as pasted."""
+    return app.command(name, cls=Command, epilog="\n".join(examples))
+
+
+def exactly_one(what: Iterable[str | bool | None], message: str, hint: str) -> None:
+    """Refuse, unless exactly one of ``what`` was given.
+
+    Raises:
+        InvalidInput: None or several were.
+    """
+    if sum(bool(given) for given in what) != 1:
+        raise InvalidInput(message, hint=hint)

@@ -1,0 +1,97 @@
+"""Arguments and options that several commands share, and how their texts are read.
+
+What can be judged without a vault is judged while the command line is parsed, before any vault is opened.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import InvalidInput
+
+
+def duration(what: str, *, clearable: bool = False) -> Any:
+    """A parser of durations; ``what`` names it in the error. ``clearable`` ones may be ``none``."""
+
+    def parse(text: str) -> Any:
+        if clearable and text == "none":
+            return text
+        return Duration.parse(text, what=what)
+
+    return parse
+
+
+def whole_number(what: str) -> Any:
+    """A parser of numbers from 0 on."""
+
+    def parse(text: Any) -> Any:
+        if isinstance(text, int):
+            return text
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise InvalidInput(f"{what} is not a whole number.", hint="Write it like 100.")
+        return int(text)
+
+    return parse
+
+
+def pairs(texts: list[str] | None, what: str) -> dict[str, str] | None:
+    """``k=v`` texts as a dictionary; None if there are none.
+
+    Raises:
+        InvalidInput: One has no ``=``, or a key comes twice.
+    """
+    if not texts:
+        return None
+    result: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidInput(f"A {what} is key=value.", hint=f"For example --{what} {_EXAMPLES[what]}")
+        if key in result:
+            raise InvalidInput(f"A {what} is given twice.", hint="Name each key once.")
+        result[key] = value
+    return result
+
+
+_EXAMPLES = {"metadata": "owner=platform-team", "filter": "identity.name=deploy-agent"}
+
+
+def values_of(kind: str) -> Any:
+    """A completion of the values of an enumeration in :mod:`vaultctl.domain.records`."""
+
+    def complete(incomplete: str) -> list[str]:
+        from vaultctl.domain import records
+
+        return [member.value for member in getattr(records, kind)]
+
+    return complete
+
+
+def _option(*names: str, metavar: str | None = None, help: str, **settings: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, help=help, show_default=False, **settings)
+
+
+def _argument(metavar: str, help: str) -> Any:
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
+
+
+Credential = Annotated[str, _argument("NAME", "The credential.")]
+LeaseId = Annotated[str, _argument("ID", "The lease, lease_….")]
+TokenId = Annotated[str, _argument("ID", "The token's id, tok_…; not its secret.")]
+SessionId = Annotated[str, _argument("ID", "The session, cortex_sess_… or mcp_sess_….")]
+
+FromFile = Annotated[Path | None, _option("--from-file", metavar="FILE", help="Read the value from a file.")]
+FromEnv = Annotated[str | None, _option("--from-env", metavar="VAR", help="Read it from an environment variable.")]
+
+LeaseTTL = Annotated[
+    Duration | None,
+    _option("--ttl", metavar="DURATION", help="How long, like 30s, 15m or 1h30m.", parser=duration("TTL")),
+]
+Agent = Annotated[str | None, _option("--agent", metavar="NAME", help="Only this agent's.")]
+Session = Annotated[str | None, _option("--session", metavar="ID", help="Only this session's.")]
+OfCredential = Annotated[str | None, _option("--credential", metavar="NAME", help="Only of this credential.")]
+
+Yes = Annotated[bool, _option("--yes", help="Don't ask.")]
+DryRun = Annotated[bool, _option("--dry-run", help="Say what it would do, and do nothing.")]

@@ -1,0 +1,156 @@
+"""The only module that writes stdout: data, in the form that ``--output`` asks for."""
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from vaultctl.cli.base import Invocation
+from vaultctl.domain.errors import VaultError
+
+if TYPE_CHECKING:
+    from vaultctl.cli.tables import Column, Screen
+
+
+class OutputFailed(VaultError):
+    """What a command had to say could not be written. What it did is done."""
+
+
+def write(text: str) -> None:
+    """Write ``text`` to stdout, at once, so that a failure is noticed here.
+
+    Raises:
+        BrokenPipeError: Whoever read it has gone.
+        OutputFailed: It can't be written for another reason.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is closed"
+        abandon()
+        raise OutputFailed(
+            f"The output can't be written: {reason}.", hint="What the command did is done; see vaultctl audit."
+        ) from None
+
+
+def abandon() -> None:
+    """Drop what stdout still holds, which would fail once more when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def many(
+    run: Invocation, records: Sequence[Any], kind: type, columns: "Sequence[Column]", id: Callable[[Any], str]
+) -> None:
+    """Print a list.
+
+    Args:
+        run: What the global options said.
+        records: The records.
+        kind: What they are, for the columns of an empty CSV.
+        columns: The columns of the table.
+        id: What ``-q`` prints of each.
+    """
+    from vaultctl.domain.wire import to_json_object
+
+    if run.quiet:
+        write("".join(f"{_safe(id(record))}\n" for record in records))
+    elif run.output == "json":
+        write(_json(to_json_object(list(records)), indent=2) + "\n")
+    elif run.output == "jsonl":
+        write("".join(_json(to_json_object(record)) + "\n" for record in records))
+    elif run.output == "csv":
+        from vaultctl.cli.formats import csv_columns, csv_lines
+
+        write("".join(csv_lines(to_json_object(list(records)), csv_columns(kind))))
+    elif records:
+        from vaultctl.cli.tables import Table
+
+        table = Table(columns, records, screen())
+        _lines([*table.header(), *table.rows(records)])
+    else:
+        run.tell("There are none.")
+
+
+def one(run: Invocation, record: Any, columns: "Sequence[Column]", id: Callable[[Any], str]) -> None:
+    """Print one thing; see :func:`many`."""
+    from vaultctl.domain.wire import to_json_object
+
+    if run.quiet:
+        write(f"{_safe(id(record))}\n")
+    elif run.output in ("json", "jsonl"):
+        write(_json(to_json_object(record), indent=2 if run.output == "json" else 0) + "\n")
+    elif run.output == "csv":
+        from vaultctl.cli.formats import csv_columns, csv_lines
+
+        write("".join(csv_lines([to_json_object(record)], csv_columns(type(record)))))
+    else:
+        from vaultctl.cli.tables import Table
+
+        _lines(Table(columns, [record], screen()).block(record))
+
+
+def stream(run: Invocation, kind: type, columns: "Sequence[Column]", id: Callable[[Any], str]) -> Callable[..., None]:
+    """What prints batches of a list that goes on; JSON becomes a line for each record. See :func:`many`."""
+    from vaultctl.domain.wire import to_json_object
+
+    if run.quiet:
+        return lambda records: write("".join(f"{_safe(id(record))}\n" for record in records))
+    if run.output in ("json", "jsonl"):
+        return lambda records: write("".join(_json(to_json_object(record)) + "\n" for record in records))
+    if run.output == "csv":
+        from vaultctl.cli.formats import csv_columns, csv_lines
+
+        names = csv_columns(kind)
+        write(next(csv_lines([], names)))
+        return lambda records: write("".join(list(csv_lines(to_json_object(list(records)), names))[1:]))
+
+    from vaultctl.cli.tables import Table
+
+    table: Table | None = None
+
+    def rows(records: Sequence[Any]) -> None:
+        nonlocal table
+        if table is None:
+            table = Table(columns, records, screen(), growing=True)
+            _lines(table.header())
+        _lines(table.rows(records))
+
+    return rows
+
+
+def text_block(text: str) -> None:
+    """Print lines as they are, but safe to show."""
+    _lines(_safe(line) for line in text.splitlines())
+
+
+def screen() -> "Screen":
+    """Where stdout ends up."""
+    from datetime import UTC, datetime
+
+    from vaultctl.cli.console import wants_colour
+    from vaultctl.cli.tables import Screen
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return Screen(width, wants_colour(sys.stdout), datetime.now(UTC))
+
+
+def _lines(lines: Iterable[str]) -> None:
+    write("".join(f"{line}\n" for line in lines))
+
+
+def _json(value: Any, *, indent: int = 0) -> str:
+    from vaultctl.cli.formats import json_text
+
+    return json_text(value, indent=indent, ascii_only=sys.stdout.encoding.lower().replace("-", "") != "utf8")
+
+
+def _safe(text: str) -> str:
+    from vaultctl.domain.text import safe
+
+    return safe(text)

@@ -1,0 +1,168 @@
+"""Who asks: from a token, or from holding the root key, to a :class:`~vaultctl.domain.rules.Caller`.
+
+Authority is the intersection along token → session, established anew at each use.
+"""
+
+import json
+from typing import NamedTuple
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import NotAuthenticated
+from vaultctl.domain.records import Identity, Role, SessionState
+from vaultctl.domain.rules import SESSION_IDLE_LIMIT, TOUCH_INTERVAL, Caller, Refusal
+from vaultctl.domain.times import SECOND, from_micros
+from vaultctl.engine.refusals import Refused
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.interface import Where
+from vaultctl.store.rows import SessionRow, TokenRow
+
+VAULT_TENANT = "_vault"
+"""Where operators' tokens and the vault's own log live. No tenant can have this name."""
+
+IDLE_LIMIT_MICROS = int(SESSION_IDLE_LIMIT.total_seconds()) * SECOND
+_TOUCH_INTERVAL_MICROS = int(TOUCH_INTERVAL.total_seconds()) * SECOND
+
+
+class Bearer(NamedTuple):
+    """Whoever presents a token. Only its hash gets this far."""
+
+    token_hash: bytes
+    tenant: str | None = None
+    """The tenant that the caller expects the token to be of."""
+
+    def __repr__(self) -> str:
+        return "Bearer(****)"
+
+
+class Owner(NamedTuple):
+    """Whoever holds the root key of an embedded vault."""
+
+    tenant: str
+    email: str
+
+
+Principal = Bearer | Owner
+
+
+def authenticate(tx: Transaction, principal: Principal) -> Caller:
+    """The caller that ``principal`` is now.
+
+    Raises:
+        NotAuthenticated: The token is unknown.
+        Refused: The token is known and does not count any more, or is of another tenant.
+        NotFound: The owner names a tenant that does not exist.
+    """
+    if isinstance(principal, Owner):
+        tx.tenant(principal.tenant)
+        identity = Identity(type="human", user_id="owner", email=principal.email)
+        return Caller(principal.tenant, identity, Role.ADMIN, is_operator=True)
+    rows = tx.find(TokenRow, Where("hash", "=", principal.token_hash), limit=1)
+    if not rows:
+        raise _unknown()
+    token = rows[0]
+    if principal.tenant not in (None, token.tenant) and token.kind != "operator":
+        raise Refused(Refusal("tenant", _unknown()), token.tenant, identity_of(token))
+    return caller_of(tx, token)
+
+
+def caller_of(tx: Transaction, token: TokenRow) -> Caller:
+    """The caller that a token makes.
+
+    Raises:
+        Refused: The token, its session or its parent does not count any more.
+    """
+    _require_live(tx, token, token)
+    identity = identity_of(token)
+    role, expires_at, max_ttl = Role(token.role), token.expires_at, token.max_lease_ttl
+    scopes = [tuple(json.loads(token.credentials))]
+    last_seen = None
+    if token.kind == "session":
+        session = tx.get(SessionRow, token.tenant, token.session_id or "")
+        if session is None or not session_is_live(session, tx.now):
+            raise _refused(
+                token, "session-ended", NotAuthenticated("The session has ended.", hint="Open a new session.")
+            )
+        parent = tx.get(TokenRow, token.tenant, session.token_id)
+        if parent is None:
+            raise _refused(token, "token-revoked", NotAuthenticated("The token of the session is gone."))
+        _require_live(tx, parent, token)
+        scopes = [tuple(json.loads(parent.credentials))]
+        role = min(role, Role(parent.role), key=lambda r: r.rank)
+        expires_at = min(expires_at, parent.expires_at)
+        max_ttl = parent.max_lease_ttl
+        last_seen = from_micros(session.last_seen_at)
+        token = parent
+    return Caller(
+        tenant=token.tenant,
+        identity=identity,
+        role=role,
+        # An empty scope binds only agents: a human without globs reaches all that the policies allow.
+        scopes=tuple(scopes),
+        max_lease_ttl=None if max_ttl is None else Duration.of(max_ttl),
+        token_id=token.id,
+        session_id=identity.session_id,
+        expires_at=from_micros(expires_at),
+        is_operator=token.kind == "operator",
+        session_last_seen=last_seen,
+    )
+
+
+def identity_of(token: TokenRow) -> Identity:
+    """The identity that a token stands for."""
+    if token.agent is not None:
+        return Identity(type="agent", name=token.agent, session_id=token.session_id)
+    return Identity(type="human", user_id=token.user_id, email=token.email)
+
+
+def session_is_live(session: SessionRow, now: int) -> bool:
+    """Whether a session is active, heard of in the last 15 minutes, and its token not expired."""
+    return (
+        session.state == SessionState.ACTIVE
+        and now - session.last_seen_at < IDLE_LIMIT_MICROS
+        and now < session.expires_at
+    )
+
+
+def needs_touch(caller: Caller, tx: Transaction) -> bool:
+    """Whether a use of the caller's session is worth recording as a sign of life."""
+    return caller.session_last_seen is not None and tx.moment - caller.session_last_seen >= TOUCH_INTERVAL
+
+
+def touch(tx: Transaction, caller: Caller) -> None:
+    """Record a sign of life of the caller's session, unless a recent one is there or it has ended meanwhile."""
+    if caller.session_id is None:
+        return
+    session = tx.get(SessionRow, caller.tenant, caller.session_id)
+    if session is None or session.state != SessionState.ACTIVE:
+        return
+    if tx.now - session.last_seen_at >= _TOUCH_INTERVAL_MICROS:
+        tx.update(session, last_seen_at=tx.now)
+
+
+def _require_live(tx: Transaction, token: TokenRow, presented: TokenRow) -> None:
+    if token.revoked_at is not None:
+        raise _refused(
+            presented,
+            "token-revoked",
+            NotAuthenticated("The token was revoked.", hint="Ask an admin for a new one: vaultctl token create"),
+        )
+    if token.expires_at <= tx.now:
+        expired_at = from_micros(token.expires_at).strftime("%Y-%m-%d %H:%M:%SZ")
+        raise _refused(
+            presented,
+            "token-expired",
+            NotAuthenticated(
+                f"The token expired at {expired_at}.",
+                hint=f"An admin can renew it: vaultctl token rotate {token.id} --ttl 90d",
+            ),
+        )
+
+
+def _refused(token: TokenRow, rule: str, error: NotAuthenticated) -> Refused:
+    return Refused(Refusal(rule, error), token.tenant, identity_of(token), details={"tokenId": token.id})
+
+
+def _unknown() -> NotAuthenticated:
+    return NotAuthenticated(
+        "The token is not one of this vault and tenant.", hint="Look at VAULT_TOKEN, VAULT_TENANT and VAULTCTL_HOME."
+    )

@@ -1,0 +1,330 @@
+"""Operations on credentials."""
+
+import json
+from typing import Any
+
+from vaultctl.domain import requests as ask
+from vaultctl.domain.disclosure import discloses
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import AlreadyExists, Conflict, InvalidInput, NotFound, VaultError
+from vaultctl.domain.ids import new_id
+from vaultctl.domain.names import check_name
+from vaultctl.domain.records import (
+    Credential,
+    CredentialState,
+    CredentialType,
+    CredentialVersion,
+    Event,
+    Page,
+    Policy,
+    Revocation,
+    Role,
+)
+from vaultctl.domain.rules import (
+    Caller,
+    Refusal,
+    no_such_credential,
+    require_role,
+    revoked_credential,
+)
+from vaultctl.domain.text import check_metadata
+from vaultctl.engine import credential_types, leases, paging, views
+from vaultctl.engine.catalogue import find_credential, is_reachable, near_names
+from vaultctl.engine.free_text import disclosed, refuse_disclosure
+from vaultctl.engine.refusals import Refused, refuse_if
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.interface import Where
+from vaultctl.store.rows import CredentialRow, VersionRow
+
+_SCAN = 1_000
+
+
+def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCredential) -> Credential:
+    """Store a new credential with its first version."""
+    refuse_if(caller, require_role(caller, Role.MANAGER))
+    check_name(request.name, "credential")
+    metadata = check_metadata(request.metadata)
+    _check_policy(request.policy)
+    value = credential_types.clean(request.type, request.value.reveal())
+    attributes = credential_types.validate(request.type, value)
+    _refuse_value_in_text(request.name, metadata, credential_types.fragments(request.type, value))
+    if tx.get(CredentialRow, caller.tenant, request.name) is not None:
+        raise AlreadyExists(
+            f"There is a credential {request.name!r} already.",
+            hint=f"Store a new value with: vaultctl credential rotate {request.name}",
+        )
+    row = CredentialRow(
+        tenant=caller.tenant,
+        name=request.name,
+        id=new_id("cred", tx.random),
+        type=request.type.value,
+        state=CredentialState.ACTIVE.value,
+        version=1,
+        metadata=_json(metadata),
+        attributes=_json(attributes),
+        default_lease_ttl=_seconds(request.policy.default_lease_ttl),
+        max_lease_ttl=_seconds(request.policy.max_lease_ttl),
+        allowed_identities=views.allowed_identities_json(request.policy),
+        delivery=request.policy.delivery.value,
+        created_at=tx.now,
+        created_by=caller.identity.label,
+        updated_at=tx.now,
+    )
+    row = tx.insert(row)
+    _insert_version(tx, caller, row, value, attributes)
+    _audit(tx, caller, Event.CREDENTIAL_CREATED, row, {"type": row.type, "version": 1} | _policy_details(row))
+    return views.credential(row)
+
+
+def list_credentials(tx: Transaction, caller: Caller, request: ask.ListCredentials) -> Page[Credential]:
+    """Credentials by name. An agent sees those that it could lease."""
+    limit = paging.page_size(request.limit)
+    after = paging.decode(request.cursor, str)[0] if request.cursor else ""
+    found: list[CredentialRow] = []
+    while len(found) <= limit:
+        batch = tx.find(
+            CredentialRow,
+            Where("tenant", "=", caller.tenant),
+            Where("name", ">", after),
+            order="name",
+            limit=_SCAN if caller.is_agent else limit + 1,
+        )
+        found += [row for row in batch if _is_visible(caller, row)]
+        if not caller.is_agent or len(batch) < _SCAN:
+            break
+        after = batch[-1].name
+    return paging.page(found, limit, views.credential, lambda row: (row.name,))
+
+
+def get_credential(tx: Transaction, caller: Caller, request: ask.GetCredential) -> Credential:
+    """One credential, without its value."""
+    return views.credential(_visible(tx, caller, request.name))
+
+
+def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCredential) -> Credential:
+    """Change metadata, which a manager may, or policy, which only an admin may."""
+    policy_changes = any(
+        change is not None
+        for change in (request.default_lease_ttl, request.max_lease_ttl, request.allowed_identities, request.delivery)
+    )
+    refuse_if(caller, require_role(caller, Role.ADMIN if policy_changes else Role.MANAGER), **_named(request.name))
+    if not policy_changes and request.metadata is None:
+        raise InvalidInput("Nothing to change was named.", hint="Give metadata or a part of the policy.")
+    row = _visible(tx, caller, request.name)
+    changes: dict[str, Any] = {}
+    if request.metadata is not None:
+        metadata = check_metadata(request.metadata)
+        _refuse_value_in_text("", metadata, _current_fragments(tx, row))
+        changes["metadata"] = _json(metadata)
+    if policy_changes:
+        policy = _changed_policy(views.policy_of(row), request)
+        _check_policy(policy)
+        changes |= {
+            "default_lease_ttl": _seconds(policy.default_lease_ttl),
+            "max_lease_ttl": _seconds(policy.max_lease_ttl),
+            "allowed_identities": views.allowed_identities_json(policy),
+            "delivery": policy.delivery.value,
+        }
+    row = tx.update(row, **changes, updated_at=tx.now)
+    if request.metadata is not None:
+        _audit(tx, caller, Event.CREDENTIAL_UPDATED, row, {"metadata": sorted(request.metadata)})
+    if policy_changes:
+        _audit(tx, caller, Event.ACL_UPDATED, row, _policy_details(row))
+    return views.credential(row)
+
+
+def rotate_credential(tx: Transaction, caller: Caller, request: ask.RotateCredential) -> Credential:
+    """Store a new version of the value."""
+    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    row = _changeable(tx, caller, request.name)
+    type = CredentialType(row.type)
+    value = credential_types.clean(type, request.value.reveal())
+    attributes = credential_types.validate(type, value)
+    _refuse_value_in_text(row.name, json.loads(row.metadata), credential_types.fragments(type, value))
+    return _add_version(tx, caller, row, value, attributes)
+
+
+def list_versions(tx: Transaction, caller: Caller, request: ask.ListVersions) -> Page[CredentialVersion]:
+    """Versions of a credential, newest first."""
+    limit = paging.page_size(request.limit)
+    row = _visible(tx, caller, request.name)
+    conditions = [Where("tenant", "=", caller.tenant), Where("credential_id", "=", row.id)]
+    if request.cursor:
+        conditions.append(Where("version", "<", paging.decode(request.cursor, int)[0]))
+    rows = tx.find(VersionRow, *conditions, order="version", descending=True, limit=limit + 1)
+    return paging.page(rows, limit, lambda v: views.credential_version(v, row.version), lambda v: (v.version,))
+
+
+def rollback_credential(tx: Transaction, caller: Caller, request: ask.RollbackCredential) -> Credential:
+    """Make a new version that holds the value of an earlier one."""
+    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    row = _changeable(tx, caller, request.name)
+    source = tx.get(VersionRow, caller.tenant, row.id, request.to)
+    if source is None:
+        raise NotFound(
+            f"{request.name!r} has no version {request.to}.",
+            hint=f"List them: vaultctl credential versions {request.name}",
+        )
+    if source.version == row.version:
+        raise Conflict(f"Version {request.to} of {request.name!r} is the current one.", hint="Name an earlier one.")
+    return _add_version(
+        tx, caller, row, tx.unseal_value(source), json.loads(source.attributes), restored_from=source.version
+    )
+
+
+def revoke_credential(tx: Transaction, caller: Caller, request: ask.RevokeCredential) -> Revocation:
+    """End all leases of a credential and lease it never again."""
+    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    row = _changeable(tx, caller, request.name)
+    # The row first: a lease that is issued meanwhile has read it, and is found below.
+    row = tx.update(row, state=CredentialState.REVOKED.value, updated_at=tx.now)
+    ended = leases.revoke_all(tx, caller.identity, "credential revoked", _leases_of(row))
+    _audit(tx, caller, Event.CREDENTIAL_REVOKED, row, {"version": row.version, "leases": ended})
+    return Revocation(leases=ended)
+
+
+def delete_credential(tx: Transaction, caller: Caller, request: ask.DeleteCredential) -> Revocation:
+    """Destroy a credential and all its values. Leases end; what the log says of it stays."""
+    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    row = _visible(tx, caller, request.name)
+    tx.delete(CredentialRow, Where("tenant", "=", row.tenant), Where("name", "=", row.name))
+    tx.delete(VersionRow, Where("tenant", "=", row.tenant), Where("credential_id", "=", row.id))
+    ended = leases.revoke_all(tx, caller.identity, "credential deleted", _leases_of(row))
+    _audit(tx, caller, Event.CREDENTIAL_DELETED, row, {"version": row.version, "leases": ended})
+    return Revocation(leases=ended)
+
+
+def _is_visible(caller: Caller, row: CredentialRow) -> bool:
+    return not caller.is_agent or is_reachable(caller, row)
+
+
+def _visible(tx: Transaction, caller: Caller, name: str) -> CredentialRow:
+    check_name(name, "credential")
+    if caller.is_agent:
+        refuse_disclosure(tx, caller, (name,), Event.ACCESS_DENIED)
+    row = find_credential(tx, caller, name)
+    if row is not None and _is_visible(caller, row):
+        return row
+    error: VaultError = no_such_credential(name)
+    if caller.is_agent:
+        rule = "no-such-credential" if row is None else "out-of-reach"
+        raise Refused(Refusal(rule, error), caller.tenant, caller.identity, **_named(name))
+    raise NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
+
+
+def _changeable(tx: Transaction, caller: Caller, name: str) -> CredentialRow:
+    row = _visible(tx, caller, name)
+    if row.state != CredentialState.ACTIVE:
+        raise revoked_credential(name)
+    return row
+
+
+def _add_version(
+    tx: Transaction,
+    caller: Caller,
+    row: CredentialRow,
+    value: str,
+    attributes: dict[str, str],
+    *,
+    restored_from: int | None = None,
+) -> Credential:
+    row = tx.update(row, version=row.version + 1, attributes=_json(attributes), updated_at=tx.now)
+    _insert_version(tx, caller, row, value, attributes, restored_from)
+    details = {"version": row.version, "restoredFrom": restored_from}
+    _audit(tx, caller, Event.CREDENTIAL_ROTATED, row, details)
+    return views.credential(row)
+
+
+def _insert_version(
+    tx: Transaction,
+    caller: Caller,
+    row: CredentialRow,
+    value: str,
+    attributes: dict[str, str],
+    restored_from: int | None = None,
+) -> None:
+    wrapped, sealed = tx.seal_value(row.tenant, row.id, row.version, value)
+    tx.insert(
+        VersionRow(
+            tenant=row.tenant,
+            credential_id=row.id,
+            version=row.version,
+            wrapped_dek=wrapped,
+            sealed_value=sealed,
+            attributes=_json(attributes),
+            created_at=tx.now,
+            created_by=caller.identity.label,
+            restored_from=restored_from,
+        )
+    )
+
+
+def _current_fragments(tx: Transaction, row: CredentialRow) -> tuple[str, ...]:
+    version = tx.get(VersionRow, row.tenant, row.id, row.version)
+    if version is None:
+        return ()
+    return credential_types.fragments(CredentialType(row.type), tx.unseal_value(version))
+
+
+def _refuse_value_in_text(name: str, metadata: dict[str, str], secrets: tuple[str, ...]) -> None:
+    if discloses("\n".join([name, *metadata, *metadata.values()]), secrets):
+        raise disclosed()
+
+
+def _changed_policy(policy: Policy, request: ask.UpdateCredential) -> Policy:
+    def ttl(change: Any, current: Duration | None) -> Duration | None:
+        return current if change is None else None if change == "none" else change
+
+    return Policy(
+        default_lease_ttl=ttl(request.default_lease_ttl, policy.default_lease_ttl),
+        max_lease_ttl=ttl(request.max_lease_ttl, policy.max_lease_ttl),
+        allowed_identities=(
+            policy.allowed_identities if request.allowed_identities is None else request.allowed_identities
+        ),
+        delivery=request.delivery or policy.delivery,
+    )
+
+
+def _check_policy(policy: Policy) -> None:
+    default, maximum = policy.default_lease_ttl, policy.max_lease_ttl
+    if default and maximum and default > maximum:
+        raise InvalidInput(f"The default TTL {default} is longer than the maximum {maximum}.")
+
+
+def _policy_details(row: CredentialRow) -> dict[str, Any]:
+    policy = views.policy_of(row)
+    return {
+        "defaultLeaseTTL": policy.default_lease_ttl and str(policy.default_lease_ttl),
+        "maxLeaseTTL": policy.max_lease_ttl and str(policy.max_lease_ttl),
+        "allowedIdentities": [f"{allowed.type}:{allowed.glob}" for allowed in policy.allowed_identities],
+        "delivery": row.delivery,
+    }
+
+
+def _leases_of(row: CredentialRow) -> tuple[Where, ...]:
+    # By name as well, which is what the index knows; an earlier credential of this name has another id.
+    return (
+        Where("tenant", "=", row.tenant),
+        Where("credential_name", "=", row.name),
+        Where("credential_id", "=", row.id),
+    )
+
+
+def _audit(tx: Transaction, caller: Caller, event: Event, row: CredentialRow, details: dict[str, Any]) -> None:
+    tx.audit(row.tenant, event, caller.identity, {"credentialId": row.id} | details, credential_name=row.name)
+
+
+def _named(name: str) -> dict[str, Any]:
+    """The name for a refusal's entry, if it is one: anything else may be a secret in the wrong place."""
+    try:
+        return {"credential_name": check_name(name, "credential")}
+    except InvalidInput:
+        return {}
+
+
+def _json(value: dict[str, str]) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _seconds(duration: Duration | None) -> int | None:
+    return None if duration is None else duration.seconds_total

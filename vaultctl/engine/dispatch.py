@@ -1,0 +1,123 @@
+"""From a request to the operation that answers it, and what surrounds every operation.
+
+Authentication, the operation and its audit entries happen in one transaction. :func:`apply` is that transaction's
+content without its commit, so that one operation or sixty-four can share a commit.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from vaultctl.domain import requests as ask
+from vaultctl.domain.errors import InternalError, NotAllowed
+from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.engine.authentication import VAULT_TENANT, Principal, authenticate, touch
+from vaultctl.engine.refusals import Refused, refuse_if
+from vaultctl.engine.transaction import Transaction
+
+_Function = Callable[[Transaction, Caller, Any], Any]
+
+
+class Operation(NamedTuple):
+    """Where an operation is, and what it needs.
+
+    Attributes:
+        name: Its name in the audit log.
+        module: The module of this room that has it, loaded on first use.
+        function: Its name there.
+        writes: Whether it needs a write transaction even if it refuses nothing.
+        of_vault: Whether it also works outside a tenant, for operators' tokens.
+    """
+
+    name: str
+    module: str
+    function: str
+    writes: bool
+    of_vault: bool = False
+
+    def load(self) -> _Function:
+        """The function itself."""
+        function: _Function = getattr(importlib.import_module(f"vaultctl.engine.{self.module}"), self.function)
+        return function
+
+
+OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
+    ask.CreateCredential: Operation("credential.create", "credentials", "create_credential", writes=True),
+    ask.ListCredentials: Operation("credential.list", "credentials", "list_credentials", writes=False),
+    ask.GetCredential: Operation("credential.get", "credentials", "get_credential", writes=False),
+    ask.UpdateCredential: Operation("credential.update", "credentials", "update_credential", writes=True),
+    ask.RotateCredential: Operation("credential.rotate", "credentials", "rotate_credential", writes=True),
+    ask.ListVersions: Operation("credential.versions", "credentials", "list_versions", writes=False),
+    ask.RollbackCredential: Operation("credential.rollback", "credentials", "rollback_credential", writes=True),
+    ask.RevokeCredential: Operation("credential.revoke", "credentials", "revoke_credential", writes=True),
+    ask.DeleteCredential: Operation("credential.delete", "credentials", "delete_credential", writes=True),
+    ask.CreateLease: Operation("lease.create", "leases", "create_lease", writes=True),
+    ask.ListLeases: Operation("lease.list", "leases", "list_leases", writes=False),
+    ask.GetLease: Operation("lease.get", "leases", "get_lease", writes=False),
+    ask.RenewLease: Operation("lease.renew", "leases", "renew_lease", writes=True),
+    ask.RevokeLease: Operation("lease.revoke", "leases", "revoke_lease", writes=True),
+    ask.RevokeLeases: Operation("lease.revoke", "leases", "revoke_leases", writes=True),
+    ask.CreateToken: Operation("token.create", "tokens", "create_token", writes=True, of_vault=True),
+    ask.ListTokens: Operation("token.list", "tokens", "list_tokens", writes=False, of_vault=True),
+    ask.GetToken: Operation("token.get", "tokens", "get_token", writes=False, of_vault=True),
+    ask.RotateToken: Operation("token.rotate", "tokens", "rotate_token", writes=True, of_vault=True),
+    ask.RevokeToken: Operation("token.revoke", "tokens", "revoke_token", writes=True, of_vault=True),
+    ask.GetSelf: Operation("whoami", "tokens", "get_self", writes=False, of_vault=True),
+    ask.OpenSession: Operation("session.open", "sessions", "open_session", writes=True),
+    ask.ListSessions: Operation("session.list", "sessions", "list_sessions", writes=False),
+    ask.GetSession: Operation("session.get", "sessions", "get_session", writes=False),
+    ask.EndSession: Operation("session.end", "sessions", "end_session", writes=True),
+    ask.TouchSession: Operation("session.touch", "sessions", "touch_session", writes=True),
+    ask.QueryAudit: Operation("audit.query", "audit", "query_audit", writes=False, of_vault=True),
+    ask.CreateTenant: Operation("tenant.create", "tenants", "create_tenant", writes=True, of_vault=True),
+    ask.ListTenants: Operation("tenant.list", "tenants", "list_tenants", writes=False, of_vault=True),
+    ask.GetTenant: Operation("tenant.get", "tenants", "get_tenant", writes=False, of_vault=True),
+    ask.UpdateTenant: Operation("tenant.update", "tenants", "update_tenant", writes=True, of_vault=True),
+}
+
+
+class Outcome(NamedTuple):
+    """What an operation came to: its answer, or the refusal whose entry is in the transaction."""
+
+    answer: Any = None
+    refused: Refused | None = None
+    caller: Caller | None = None
+
+
+def apply(tx: Transaction, principal: Principal, request: ask.Request[Any]) -> Outcome:
+    """Authenticate, run the operation, and buffer its audit entries; the caller commits.
+
+    Raises:
+        VaultError: The request failed without being refused; the transaction must roll back.
+    """
+    operation = OPERATIONS[type(request)]
+    writes_before = tx.writes
+    try:
+        caller = authenticate(tx, principal)
+        refuse_if(caller, _outside_tenant(caller, operation))
+        answer = operation.load()(tx, caller, request)
+    except Refused as refused:
+        if tx.writes != writes_before:
+            raise InternalError(f"{operation.name} refused after it had written.") from None
+        details = {"operation": operation.name, "rule": refused.refusal.rule}
+        tx.audit(
+            refused.tenant,
+            refused.event,
+            refused.identity,
+            refused.details | details,
+            credential_name=refused.credential_name,
+            lease_id=refused.lease_id,
+        )
+        return Outcome(refused=refused)
+    if tx.writable:
+        touch(tx, caller)
+    return Outcome(answer=answer, caller=caller)
+
+
+def _outside_tenant(caller: Caller, operation: Operation) -> Refusal | None:
+    if caller.tenant != VAULT_TENANT or operation.of_vault:
+        return None
+    return Refusal(
+        "operator-token",
+        NotAllowed("An operator's token belongs to no tenant.", hint="Use a token of the tenant for this."),
+    )

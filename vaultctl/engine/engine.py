@@ -1,0 +1,103 @@
+"""The engine of one open vault: runs requests, each in a transaction of its own."""
+
+import os
+from typing import Any, TypeVar
+
+from vaultctl.crypto.root_keys import RootKey
+from vaultctl.domain import requests as ask
+from vaultctl.domain.errors import VaultUnavailable
+from vaultctl.domain.ids import RandomBytes
+from vaultctl.engine import reaper
+from vaultctl.engine.authentication import Principal, needs_touch
+from vaultctl.engine.dispatch import OPERATIONS, apply
+from vaultctl.engine.keys import Keys
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.interface import Store, StoreTransaction
+from vaultctl.store.rows import VaultRow
+
+T = TypeVar("T")
+
+REAP_BATCH = 200
+
+
+class Engine:
+    """A vault that is open: its store and its root key."""
+
+    def __init__(self, store: Store, root: RootKey, *, random: RandomBytes = os.urandom) -> None:
+        """Open the vault in ``store``.
+
+        Raises:
+            VaultLocked: ``root`` is not its root key.
+            VaultUnavailable: The store holds no vault, or can't be read.
+        """
+        self._store = store
+        self._keys = Keys(root, random)
+        self._random = random
+        with store.read() as tx:
+            vault = require_vault(tx)
+            self._keys.require_root_of(vault)
+        self.vault_id = vault.id
+
+    def perform(self, principal: Principal, request: ask.Request[T]) -> T:
+        """The answer to ``request``. Its audit entries are committed before this returns or raises a refusal.
+
+        Raises:
+            VaultError: The request was refused or failed.
+        """
+        operation = OPERATIONS[type(request)]
+        if not operation.writes:
+            with self._store.read() as store_tx:
+                tx = self._transaction(store_tx)
+                outcome = apply(tx, principal, request)
+                recorded = outcome.refused is None and not (outcome.caller and needs_touch(outcome.caller, tx))
+            if recorded:
+                answer: T = outcome.answer
+                return answer
+            # A refusal is judged again where it can be recorded; so is a use that is a sign of life.
+        with self._store.write() as store_tx:
+            tx = self._transaction(store_tx)
+            outcome = apply(tx, principal, request)
+            tx.finish()
+        if outcome.refused is not None:
+            raise outcome.refused.refusal.error
+        answer = outcome.answer
+        return answer
+
+    def reap(self, limit: int = REAP_BATCH) -> int:
+        """Record what has ended by itself, at most ``limit`` of each kind; answers how many records."""
+        with self._store.read() as store_tx:
+            if not reaper.is_due(self._transaction(store_tx)):
+                return 0
+        with self._store.write() as store_tx:
+            tx = self._transaction(store_tx)
+            count = reaper.reap(tx, limit)
+            tx.finish()
+        return count
+
+    def inspect(self) -> tuple[list[str], list[str]]:
+        """What :mod:`vaultctl.engine.inspection` finds: changed rows, and tenants with incomplete logs."""
+        from vaultctl.engine import inspection
+
+        with self._store.read() as store_tx:
+            tx = self._transaction(store_tx)
+            return inspection.changed_rows(tx), inspection.incomplete_logs(tx)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    def _transaction(self, store_tx: StoreTransaction) -> Transaction:
+        return Transaction(store_tx, self._keys, self._random)
+
+
+def require_vault(tx: StoreTransaction) -> VaultRow:
+    """The vault that a store holds.
+
+    Raises:
+        VaultUnavailable: It holds none.
+    """
+    rows: list[Any] = tx.find(VaultRow, limit=1)
+    if not rows:
+        raise VaultUnavailable("The database holds no vault.", hint="Restore it from a backup, or run: vaultctl init")
+    vault: VaultRow = rows[0]
+    return vault

@@ -1,0 +1,34 @@
+"""Founding a vault: what a new database gets before anyone can use it."""
+
+import os
+
+from vaultctl.crypto.root_keys import RootKey
+from vaultctl.domain.ids import RandomBytes, new_id
+from vaultctl.domain.names import check_name
+from vaultctl.domain.records import Event, Identity
+from vaultctl.domain.rules import DEFAULT_LEASE_TTL, DEFAULT_MAX_LEASE_TTL
+from vaultctl.engine.authentication import VAULT_TENANT
+from vaultctl.engine.keys import Keys
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.interface import Store
+from vaultctl.store.rows import VaultRow
+
+
+def found_vault(store: Store, root: RootKey, *, tenant: str, owner: Identity, random: RandomBytes = os.urandom) -> str:
+    """Put a vault with its first tenant into an empty store; answers the vault's id.
+
+    Raises:
+        InvalidInput: ``tenant`` is no legal name.
+    """
+    check_name(tenant, "tenant")
+    keys = Keys(root, random)
+    vault_id = new_id("vault", random)
+    with store.write() as store_tx:
+        tx = Transaction(store_tx, keys, random)
+        store_tx.insert(VaultRow(vault_id, tx.now, root.id, keys.make_check(vault_id)))
+        for name in (VAULT_TENANT, tenant):
+            tx.create_tenant(name, DEFAULT_LEASE_TTL.seconds_total, DEFAULT_MAX_LEASE_TTL.seconds_total)
+            settings = {"defaultLeaseTTL": str(DEFAULT_LEASE_TTL), "maxLeaseTTL": str(DEFAULT_MAX_LEASE_TTL)}
+            tx.audit(name, Event.TENANT_CREATED, owner, settings)
+        tx.finish()
+    return vault_id

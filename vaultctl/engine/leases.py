@@ -1,0 +1,307 @@
+"""Operations on leases."""
+
+from typing import Any
+
+from vaultctl.domain import requests as ask
+from vaultctl.domain.disclosure import discloses
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import Conflict, InvalidInput, LeaseAtMaximum, NotFound, VaultError, VerificationFailed
+from vaultctl.domain.ids import new_id
+from vaultctl.domain.names import check_name
+from vaultctl.domain.records import (
+    CredentialState,
+    CredentialType,
+    Event,
+    Identity,
+    IssuedLease,
+    Lease,
+    LeaseState,
+    Page,
+    Policy,
+    Revocation,
+    Role,
+)
+from vaultctl.domain.rules import Caller, Refusal, grant_ttl, judge_lease, renewed_expiry, require_role
+from vaultctl.domain.secrets import Secret
+from vaultctl.domain.times import SECOND, from_micros, rfc3339, to_micros
+from vaultctl.engine import paging, views
+from vaultctl.engine.authentication import caller_of, session_is_live
+from vaultctl.engine.catalogue import find_credential, near_names
+from vaultctl.engine.free_text import check_texts, disclosed, refuse_disclosure, value_fragments
+from vaultctl.engine.refusals import Refused, refuse_if
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.interface import Where
+from vaultctl.store.rows import CredentialRow, LeaseRow, SessionRow, TokenRow, VersionRow
+
+_ACTIVE = Where("state", "=", LeaseState.ACTIVE.value)
+
+
+def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> IssuedLease:
+    """Lease a credential; the answer holds its value."""
+    name = check_name(request.credential_name, "credential")
+    check_texts(request.purpose, request.claimed)
+    texts = (name, request.purpose or "", *request.claimed, *request.claimed.values())
+    refuse_disclosure(tx, caller, texts, Event.LEASE_DENIED)
+    identity = _with_purpose(caller.identity, request.purpose)
+    details = {"claimed": request.claimed or None, "requestedTTL": request.ttl and str(request.ttl)}
+
+    row = find_credential(tx, caller, name)
+    policy = None if row is None else views.policy_of(row)
+    state = None if row is None else CredentialState(row.state)
+    refusal = judge_lease(caller, name, policy, state)
+    if refusal and row is None and not caller.is_agent and refusal.rule == "no-such-credential":
+        refusal = Refusal(
+            refusal.rule, NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
+        )
+    refuse_if(caller, refusal, identity=identity, event=Event.LEASE_DENIED, details=details, credential_name=name)
+    if row is None or policy is None:  # judge_lease refuses these
+        raise AssertionError
+
+    version = tx.get(VersionRow, caller.tenant, row.id, row.version)
+    if version is None:
+        raise VerificationFailed(f"Version {row.version} of {name!r} is missing from the database.")
+    value = tx.unseal_value(version)
+    if discloses("\n".join(texts), value_fragments(tx, row.type, version)):
+        raise Refused(Refusal("secret-in-text", disclosed()), caller.tenant, caller.identity, event=Event.LEASE_DENIED)
+
+    tenant = tx.tenant(caller.tenant)
+    grant = grant_ttl(
+        request.ttl,
+        policy,
+        caller.max_lease_ttl,
+        Duration.of(tenant.default_lease_ttl),
+        Duration.of(tenant.max_lease_ttl),
+    )
+    latest = tx.now + grant.maximum.seconds_total * SECOND
+    if caller.expires_at is not None:  # a lease does not outlive the token that it was issued to
+        latest = min(latest, to_micros(caller.expires_at))
+    expires_at = min(tx.now + grant.ttl.seconds_total * SECOND, latest)
+    lease_row = tx.insert(
+        LeaseRow(
+            tenant=caller.tenant,
+            id=new_id("lease", tx.random),
+            credential_id=row.id,
+            credential_name=name,
+            credential_version=row.version,
+            token_id=caller.token_id,
+            session_id=caller.session_id,
+            identity_type=identity.type,
+            agent=identity.name,
+            email=identity.email,
+            user_id=identity.user_id,
+            purpose=identity.purpose,
+            ttl=max(1, (expires_at - tx.now) // SECOND),
+            issued_at=tx.now,
+            expires_at=expires_at,
+            max_expires_at=latest,
+            renewed_at=None,
+            renewals=0,
+            state=LeaseState.ACTIVE.value,
+            ended_at=None,
+            end_reason=None,
+        )
+    )
+    _audit(
+        tx,
+        Event.LEASE_CREATED,
+        lease_row,
+        identity,
+        _times(lease_row) | {"credentialVersion": row.version, "tokenId": caller.token_id} | details,
+    )
+    return IssuedLease(
+        lease=views.lease(lease_row, tx.now),
+        type=CredentialType(row.type),
+        value=Secret(value),
+        attributes=views.credential_version(version, row.version).attributes,
+    )
+
+
+def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Page[Lease]:
+    """Leases within the caller's reach, newest first."""
+    limit = paging.page_size(request.limit)
+    conditions = _reach(caller) + _equal(
+        agent=request.agent,
+        session_id=request.session_id,
+        credential_name=request.credential_name,
+        token_id=request.token_id,
+        state=request.state and request.state.value,
+    )
+    if request.state is LeaseState.ACTIVE:
+        conditions.append(Where("expires_at", ">", tx.now))
+    if request.cursor:
+        conditions.append(Where(("issued_at", "id"), "<", paging.decode(request.cursor, int, str)))
+    rows = tx.find(LeaseRow, *conditions, order="issued_at, id", descending=True, limit=limit + 1)
+    return paging.page(rows, limit, lambda row: views.lease(row, tx.now), lambda row: (row.issued_at, row.id))
+
+
+def get_lease(tx: Transaction, caller: Caller, request: ask.GetLease) -> Lease:
+    """One lease."""
+    return views.lease(_reachable(tx, caller, request.id), tx.now)
+
+
+def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lease:
+    """Extend a lease from now, up to its maximum. Rule 2 is judged anew, for its holder."""
+    row = _reachable(tx, caller, request.id)
+    entry: dict[str, Any] = {"event": Event.LEASE_DENIED, "credential_name": row.credential_name, "lease_id": row.id}
+    entry["details"] = _trail(row, caller.identity)
+    refuse_if(caller, require_role(caller, Role.USER), **entry)
+    if views.lease(row, tx.now).state is not LeaseState.ACTIVE:
+        how = "was revoked" if row.state == LeaseState.REVOKED else "has expired"
+        refuse_if(
+            caller,
+            Refusal("lease-ended", Conflict(f"The lease {how}.", hint="Request a new lease.")),
+            **entry,
+        )
+    holder = _holder(tx, caller, row, entry)
+    credential = tx.get(CredentialRow, row.tenant, row.credential_name)
+    if credential is not None and credential.id != row.credential_id:
+        credential = None
+    policy = None if credential is None else views.policy_of(credential)
+    state = None if credential is None else CredentialState(credential.state)
+    refuse_if(caller, judge_lease(holder, row.credential_name, policy, state), **entry)
+
+    tenant = tx.tenant(row.tenant)
+    grant = grant_ttl(
+        request.ttl or Duration.of(row.ttl),
+        policy or Policy(),
+        holder.max_lease_ttl,
+        Duration.of(tenant.default_lease_ttl),
+        Duration.of(tenant.max_lease_ttl),
+    )
+    expiry = renewed_expiry(tx.moment, from_micros(row.expires_at), from_micros(row.max_expires_at), grant.ttl)
+    if isinstance(expiry, LeaseAtMaximum):
+        raise Refused(Refusal("maximum-ttl", expiry), caller.tenant, caller.identity, **entry)
+    row = tx.update(
+        row,
+        ttl=grant.ttl.seconds_total,
+        expires_at=to_micros(expiry),
+        renewed_at=tx.now,
+        renewals=row.renewals + 1,
+    )
+    details = _times(row) | {"renewals": row.renewals} | _trail(row, caller.identity)
+    _audit(tx, Event.LEASE_RENEWED, row, _with_purpose(caller.identity, row.purpose), details)
+    return views.lease(row, tx.now)
+
+
+def revoke_lease(tx: Transaction, caller: Caller, request: ask.RevokeLease) -> Lease:
+    """End one lease; one that has ended stays as it is."""
+    row = _reachable(tx, caller, request.id)
+    if views.lease(row, tx.now).state is LeaseState.ACTIVE:
+        row = end_lease(tx, row, caller.identity, LeaseState.REVOKED, "revoked")
+    return views.lease(row, tx.now)
+
+
+def revoke_leases(tx: Transaction, caller: Caller, request: ask.RevokeLeases) -> Revocation:
+    """End all active leases within the caller's reach that match."""
+    filters = _equal(agent=request.agent, session_id=request.session_id, credential_name=request.credential_name)
+    if not filters:
+        raise InvalidInput("Which leases was not said.", hint="Name an agent, a session or a credential.")
+    return Revocation(leases=revoke_all(tx, caller.identity, "revoked", (*_reach(caller), *filters)))
+
+
+# For the other operations
+
+
+def revoke_all(tx: Transaction, identity: Identity, reason: str, conditions: tuple[Where, ...]) -> int:
+    """End all active leases that meet ``conditions``; answers how many."""
+    rows = tx.find(LeaseRow, *conditions, _ACTIVE)
+    for row in rows:
+        end_lease(tx, row, identity, LeaseState.REVOKED, reason)
+    return len(rows)
+
+
+def end_lease(tx: Transaction, row: LeaseRow, identity: Identity, state: LeaseState, reason: str) -> LeaseRow:
+    """End an active lease and record it, as expired if it ran out before."""
+    details = _trail(row, identity)
+    if row.expires_at <= tx.now:
+        state, reason = LeaseState.EXPIRED, "expired"
+        identity = views.lease_identity(row)
+        details = {"expiredAt": rfc3339(from_micros(row.expires_at))}
+    ended = tx.update(row, state=state.value, ended_at=tx.now, end_reason=reason)
+    event = Event.LEASE_EXPIRED if state is LeaseState.EXPIRED else Event.LEASE_REVOKED
+    _audit(tx, event, ended, identity, details | {"reason": reason, "renewals": row.renewals})
+    return ended
+
+
+def _reach(caller: Caller) -> list[Where]:
+    """The leases that belong to the caller (rule 3)."""
+    conditions = [Where("tenant", "=", caller.tenant)]
+    if caller.is_agent:
+        conditions.append(Where("agent", "=", caller.identity.name))
+        if caller.session_id is not None:
+            conditions.append(Where("session_id", "=", caller.session_id))
+    elif caller.role.rank < Role.MANAGER.rank:
+        conditions.append(Where("user_id", "=", caller.identity.user_id))
+    return conditions
+
+
+def _reachable(tx: Transaction, caller: Caller, lease_id: str) -> LeaseRow:
+    row = tx.get(LeaseRow, caller.tenant, lease_id)
+    if row is not None:
+        if caller.is_agent:
+            mine = row.agent == caller.identity.name and caller.session_id in (None, row.session_id)
+        else:
+            mine = caller.role.rank >= Role.MANAGER.rank or row.user_id == caller.identity.user_id
+        if mine:
+            return row
+    error: VaultError = NotFound("There is no such lease.", hint="List yours: vaultctl lease list")
+    if caller.is_agent or caller.role.rank < Role.MANAGER.rank:
+        rule = "no-such-lease" if row is None else "lease-owner"
+        raise Refused(Refusal(rule, error), caller.tenant, caller.identity)
+    raise error
+
+
+def _holder(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any]) -> Caller:
+    """The authority under which the lease was issued, as it is now."""
+    if row.session_id is not None:
+        session = tx.get(SessionRow, row.tenant, row.session_id)
+        if session is None or not session_is_live(session, tx.now):
+            ended = Conflict("The session of the lease has ended.", hint="Request a new lease in a new session.")
+            refuse_if(caller, Refusal("session-ended", ended), **entry)
+    if row.token_id is None:  # the owner's own
+        owner = views.lease_identity(row)
+        return Caller(row.tenant, owner, Role.ADMIN, is_operator=True)
+    if row.token_id == caller.token_id:
+        return caller
+    token = tx.get(TokenRow, row.tenant, row.token_id)
+    if token is None:
+        gone = Conflict("The token of the lease is gone.", hint="Request a new lease.")
+        raise Refused(Refusal("token-revoked", gone), caller.tenant, caller.identity, **entry)
+    return caller_of(tx, token)
+
+
+def _equal(**columns: str | None) -> list[Where]:
+    return [Where(column, "=", value) for column, value in columns.items() if value is not None]
+
+
+def _with_purpose(identity: Identity, purpose: str | None) -> Identity:
+    return Identity(
+        type=identity.type,
+        name=identity.name,
+        user_id=identity.user_id,
+        email=identity.email,
+        session_id=identity.session_id,
+        purpose=purpose,
+    )
+
+
+def _trail(row: LeaseRow, actor: Identity) -> dict[str, Any]:
+    """Whose lease it is, where that is not the actor's own."""
+    trail = {}
+    if row.agent is not None and row.agent != actor.name:
+        trail["agent"] = row.agent
+    if row.session_id is not None and row.session_id != actor.session_id:
+        trail["sessionId"] = row.session_id
+    return trail
+
+
+def _times(row: LeaseRow) -> dict[str, Any]:
+    return {
+        "ttl": str(Duration.of(row.ttl)),
+        "expiresAt": rfc3339(from_micros(row.expires_at)),
+        "maxExpiresAt": rfc3339(from_micros(row.max_expires_at)),
+    }
+
+
+def _audit(tx: Transaction, event: Event, row: LeaseRow, identity: Identity, details: dict[str, Any]) -> None:
+    tx.audit(row.tenant, event, identity, details, credential_name=row.credential_name, lease_id=row.id)

@@ -1,0 +1,178 @@
+"""Rows as the records that callers see."""
+
+import json
+from datetime import datetime
+from typing import Literal, cast
+
+import msgspec
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.records import (
+    AllowedIdentity,
+    AuditEntry,
+    Credential,
+    CredentialState,
+    CredentialType,
+    CredentialVersion,
+    Delivery,
+    Identity,
+    Lease,
+    LeaseState,
+    Policy,
+    Role,
+    Session,
+    SessionState,
+    Tenant,
+    Token,
+    TokenState,
+)
+from vaultctl.domain.times import from_micros
+from vaultctl.store.rows import CredentialRow, EntryRow, LeaseRow, SessionRow, TenantRow, TokenRow, VersionRow
+
+_POLICY_IDENTITIES = msgspec.json.Decoder(tuple[AllowedIdentity, ...])
+_ENTRY = msgspec.json.Decoder(AuditEntry)
+
+
+def policy_of(row: CredentialRow) -> Policy:
+    """The policy of a credential."""
+    return Policy(
+        default_lease_ttl=_duration(row.default_lease_ttl),
+        max_lease_ttl=_duration(row.max_lease_ttl),
+        allowed_identities=_POLICY_IDENTITIES.decode(row.allowed_identities),
+        delivery=Delivery(row.delivery),
+    )
+
+
+def credential(row: CredentialRow) -> Credential:
+    """A credential, without its value."""
+    return Credential(
+        id=row.id,
+        name=row.name,
+        type=CredentialType(row.type),
+        state=CredentialState(row.state),
+        version=row.version,
+        metadata=json.loads(row.metadata),
+        attributes=json.loads(row.attributes),
+        policy=policy_of(row),
+        created_at=from_micros(row.created_at),
+        created_by=row.created_by,
+        updated_at=from_micros(row.updated_at),
+    )
+
+
+def credential_version(row: VersionRow, current: int) -> CredentialVersion:
+    """One version of a credential, without its value."""
+    return CredentialVersion(
+        version=row.version,
+        current=row.version == current,
+        attributes=json.loads(row.attributes),
+        created_at=from_micros(row.created_at),
+        created_by=row.created_by,
+        restored_from=row.restored_from,
+    )
+
+
+def lease_identity(row: LeaseRow) -> Identity:
+    """Who holds a lease, with the purpose that was declared."""
+    return Identity(
+        type=cast("Literal['human', 'agent']", row.identity_type),
+        name=row.agent,
+        user_id=row.user_id,
+        email=row.email,
+        session_id=row.session_id,
+        purpose=row.purpose,
+    )
+
+
+def lease(row: LeaseRow, now: int) -> Lease:
+    """A lease as it is ``now``: one that ran out is expired, whether or not that was recorded yet."""
+    state = LeaseState(row.state)
+    if state is LeaseState.ACTIVE and row.expires_at <= now:
+        state = LeaseState.EXPIRED
+    return Lease(
+        id=row.id,
+        credential_id=row.credential_id,
+        credential_name=row.credential_name,
+        credential_version=row.credential_version,
+        identity=lease_identity(row),
+        ttl=Duration.of(row.ttl),
+        issued_at=from_micros(row.issued_at),
+        expires_at=from_micros(row.expires_at),
+        max_expires_at=from_micros(row.max_expires_at),
+        renewals=row.renewals,
+        state=state,
+        renewed_at=_moment(row.renewed_at),
+        ended_at=_moment(row.ended_at),
+        end_reason=row.end_reason,
+        token_id=row.token_id,
+    )
+
+
+def token(row: TokenRow, now: int) -> Token:
+    """A token as it is ``now``, without its secret."""
+    if row.revoked_at is not None:
+        state = TokenState.REVOKED
+    else:
+        state = TokenState.EXPIRED if row.expires_at <= now else TokenState.ACTIVE
+    return Token(
+        id=row.id,
+        kind=cast("Literal['agent', 'human', 'operator', 'session']", row.kind),
+        role=Role(row.role),
+        state=state,
+        credentials=tuple(json.loads(row.credentials)),
+        created_at=from_micros(row.created_at),
+        created_by=row.created_by,
+        expires_at=from_micros(row.expires_at),
+        agent=row.agent,
+        email=row.email,
+        user_id=row.user_id,
+        max_lease_ttl=_duration(row.max_lease_ttl),
+        parent=row.parent,
+        session_id=row.session_id,
+        rotated_at=_moment(row.rotated_at),
+        revoked_at=_moment(row.revoked_at),
+    )
+
+
+def session(row: SessionRow, active_leases: int | None = None) -> Session:
+    """A session."""
+    return Session(
+        id=row.id,
+        agent=row.agent,
+        state=SessionState(row.state),
+        token_id=row.token_id,
+        started_at=from_micros(row.started_at),
+        last_seen_at=from_micros(row.last_seen_at),
+        expires_at=from_micros(row.expires_at),
+        ended_at=_moment(row.ended_at),
+        end_reason=row.end_reason,
+        active_leases=active_leases,
+    )
+
+
+def tenant(row: TenantRow) -> Tenant:
+    """A tenant's settings."""
+    return Tenant(
+        id=row.tenant,
+        default_lease_ttl=Duration.of(row.default_lease_ttl),
+        max_lease_ttl=Duration.of(row.max_lease_ttl),
+        created_at=from_micros(row.created_at),
+    )
+
+
+def entry(row: EntryRow) -> AuditEntry:
+    """An audit entry, from its bytes."""
+    return _ENTRY.decode(row.body)
+
+
+def allowed_identities_json(policy: Policy) -> str:
+    """A policy's allowed identities as they are stored."""
+    return msgspec.json.encode(policy.allowed_identities).decode()
+
+
+def _moment(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _duration(seconds: int | None) -> Duration | None:
+    return None if seconds is None else Duration.of(seconds)

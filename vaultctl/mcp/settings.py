@@ -1,0 +1,250 @@
+"""What ``mcp serve`` is told: ``.vault-mcp.json``, overridden by the environment, overridden by flags.
+
+Where a setting came from matters as much as what it says: a file that lies in the working directory may have
+come with somebody else's repository, so it may not decide where a token of the environment is sent.
+"""
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultUnavailable
+from vaultctl.domain.names import check_name, check_session_id
+from vaultctl.domain.secrets import Secret
+
+FILE_NAME = ".vault-mcp.json"
+DEFAULT_RENEW_BEFORE_EXPIRY = Duration(minutes=5)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+_LONGEST_FILE = 65_536
+
+
+class Source(Enum):
+    """Who said it, the least trusted first."""
+
+    WORKING_DIRECTORY = "a file in the working directory"
+    CONFIG_FILE = "the file of --config"
+    ENVIRONMENT = "the environment"
+    FLAG = "a flag"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """The configuration, checked.
+
+    Attributes:
+        token: An agent's or a session's token.
+        tenant: Must be the token's, if given.
+        home: Where the embedded vault lives.
+        database: The embedded vault's store, if it is not what ``init`` noted.
+        session_id: The session that whoever started this server named.
+        agent_name: Must be the token's, if given.
+        default_ttl: TTL of a lease that asks for none; None: the credential's own.
+        max_ttl: Longest that a lease of this server lives, renewals included; None: what the vault allows.
+        auto_renew: Whether leases are renewed without being asked.
+        renew_before_expiry: How long before its end a lease is renewed.
+        log_level: One of :data:`LOG_LEVELS`.
+    """
+
+    token: Secret
+    tenant: str | None = None
+    home: str | None = None
+    database: str | None = None
+    session_id: str | None = None
+    agent_name: str | None = None
+    default_ttl: Duration | None = None
+    max_ttl: Duration | None = None
+    auto_renew: bool = False
+    renew_before_expiry: Duration = DEFAULT_RENEW_BEFORE_EXPIRY
+    log_level: str = "info"
+
+
+class _Setting(NamedTuple):
+    value: Any
+    source: Source
+
+
+_VARIABLES = {
+    "tenant": "VAULT_TENANT",
+    "token": "VAULT_TOKEN",
+    "defaultTTL": "VAULT_DEFAULT_TTL",
+    "maxTTL": "VAULT_MAX_TTL",
+    "agentName": "VAULT_AGENT_NAME",
+    "autoRenew": "VAULT_AUTO_RENEW",
+    "renewBeforeExpiry": "VAULT_RENEW_BEFORE_EXPIRY",
+    "logLevel": "VAULT_LOG_LEVEL",
+    "baseUrl": "VAULT_BASE_URL",
+    "home": "VAULTCTL_HOME",
+}
+_KEYS = (*_VARIABLES, "responseFormat")
+_SWITCHES = {"true": True, "1": True, "false": False, "0": False}
+
+
+def load(
+    *,
+    config: Path | None = None,
+    tenant: str | None = None,
+    database: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """The settings of this process.
+
+    Args:
+        config: A file that was named; else ``.vault-mcp.json`` in ``directory``, if there is one.
+        tenant: The flag ``--tenant``.
+        database: The flag ``--database``.
+        environment: Stands in for ``os.environ``.
+        directory: Stands in for the working directory.
+
+    Raises:
+        InvalidInput: A key is unknown, a value malformed, or a file not to be trusted with what it says.
+        NotAuthenticated: There is no token.
+        VaultUnavailable: It asks for a server, which this version can't talk to.
+    """
+    variables = os.environ if environment is None else environment
+    found: dict[str, _Setting] = {}
+    path = config or (directory or Path.cwd()) / FILE_NAME
+    source = Source.CONFIG_FILE if config else Source.WORKING_DIRECTORY
+    for key, value in _read_file(path, required=config is not None).items():
+        found[key] = _Setting(value, source)
+    for key, variable in _VARIABLES.items():
+        # An empty variable is as good as none, save the token's: whoever empties it wants no other to be used.
+        if text := variables.get(variable, ""):
+            value = _switch(text, variable) if key == "autoRenew" else text
+            found[key] = _Setting(value, Source.ENVIRONMENT)
+        elif key == "token" and variable in variables:
+            found.pop(key, None)
+    if tenant is not None:
+        found["tenant"] = _Setting(tenant, Source.FLAG)
+    _refuse_untrusted(found)
+
+    def get(key: str, check: Callable[[str], Any]) -> Any:
+        return _checked(key, found[key], check) if key in found else None
+
+    if "baseUrl" in found:
+        raise VaultUnavailable(
+            "This version of the MCP server serves the vault of this machine only, not one at a base URL.",
+            hint=f"Remove {_name('baseUrl', found['baseUrl'].source)}.",
+        )
+    get("responseFormat", _response_format)
+    auto_renew = found.get("autoRenew")
+    if auto_renew is not None and not isinstance(auto_renew.value, bool):
+        raise InvalidInput("autoRenew is neither true nor false.", hint="Write true or false, without quotes.")
+    settings = Settings(
+        token=Secret(get("token", str) or ""),
+        tenant=get("tenant", lambda text: check_name(text, "tenant")),
+        home=get("home", str),
+        database=database,
+        session_id=_session_id(variables.get("CORTEX_SESSION_ID", "")),
+        agent_name=get("agentName", lambda text: check_name(text, "agent")),
+        default_ttl=get("defaultTTL", Duration.parse),
+        max_ttl=get("maxTTL", Duration.parse),
+        auto_renew=auto_renew.value if auto_renew else False,
+        renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or DEFAULT_RENEW_BEFORE_EXPIRY,
+        log_level=get("logLevel", _log_level) or "info",
+    )
+    if not settings.token.reveal():
+        raise NotAuthenticated(
+            "The MCP server has no token.",
+            hint="Set VAULT_TOKEN to an agent's token: vaultctl token create --agent NAME",
+        )
+    return settings
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise InvalidInput(f"{path.name} is not a file.")
+            text = file.read(_LONGEST_FILE + 1)
+    except FileNotFoundError:
+        if required:
+            raise InvalidInput(f"There is no {path.name} where --config says.") from None
+        return {}
+    except OSError as error:
+        raise InvalidInput(f"{path.name} can't be read: {error.strerror}.", hint="Check its mode and owner.") from None
+    content = None
+    if len(text) <= _LONGEST_FILE:
+        with contextlib.suppress(ValueError, RecursionError):
+            content = json.loads(text)
+    if not isinstance(content, dict):
+        raise InvalidInput(f"{path.name} is not a JSON object.", hint='For example {"tenant": "my-org"}.')
+    unknown = [key for key in content if key not in _KEYS]
+    if unknown:
+        # The key itself may be a secret in the wrong place; only one that looks like a name is shown.
+        shown = next((key for key in unknown if key.isascii() and key.isalpha() and len(key) <= 32), "of another name")
+        raise InvalidInput(f"{path.name} has an unknown key: {shown}.", hint=f"Known are {', '.join(_KEYS)}.")
+    if content.get("token") and mode & 0o077:
+        raise InvalidInput(
+            f"{path.name} holds a token and others than its owner may read it.", hint=f"Run chmod 600 {path.name}"
+        )
+    return content
+
+
+def _refuse_untrusted(found: Mapping[str, _Setting]) -> None:
+    token = found.get("token")
+    if token is None or token.source is Source.WORKING_DIRECTORY:
+        return
+    for key in ("baseUrl", "home"):
+        if key in found and found[key].source is Source.WORKING_DIRECTORY:
+            raise InvalidInput(
+                f"{FILE_NAME} in the working directory sets {key}, and the token comes from {token.source.value}: "
+                "a token is not sent where such a file says.",
+                hint=f"Set {_VARIABLES[key]} instead, or name the file with --config.",
+            )
+
+
+def _checked(key: str, setting: _Setting, check: Callable[[str], Any]) -> Any:
+    name = _name(key, setting.source)
+    if not isinstance(setting.value, str):
+        raise InvalidInput(f"{name} is not a text.", hint=f'Write it in quotes: "{key}": "…".')
+    try:
+        return check(setting.value)
+    except InvalidInput as error:
+        raise InvalidInput(f"{name} is malformed.", hint=error.hint) from None
+
+
+def _name(key: str, source: Source) -> str:
+    if source is Source.FLAG:
+        return f"--{key}"
+    return _VARIABLES[key] if source is Source.ENVIRONMENT else f"{key} of the configuration file"
+
+
+def _switch(text: str, variable: str) -> bool:
+    if text.lower() not in _SWITCHES:
+        raise InvalidInput(f"{variable} is neither true nor false.", hint="Set it to true, false, 1 or 0.")
+    return _SWITCHES[text.lower()]
+
+
+def _session_id(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        return check_session_id(text)
+    except InvalidInput as error:
+        raise InvalidInput("CORTEX_SESSION_ID is malformed.", hint=error.hint) from None
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise InvalidInput("That is not a log level.", hint=f"One of: {', '.join(LOG_LEVELS)}.")
+    return text.lower()
+
+
+def _response_format(text: str) -> str:
+    if text == "reference":
+        raise InvalidInput(
+            "References come later.", hint='This version hands out values only: write "value" or leave it out.'
+        )
+    if text != "value":
+        raise InvalidInput("That is not a response format.", hint='Write "value" or leave it out.')
+    return text

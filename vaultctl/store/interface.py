@@ -1,0 +1,82 @@
+"""What a store offers to the engine, whichever database stands behind it."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+from vaultctl.store.rows import Row
+
+R = TypeVar("R", bound=Row)
+
+Clock = Callable[[], int]
+"""The time in microseconds since 1970."""
+
+
+class Where(NamedTuple):
+    """A condition on one column, or on several compared as a tuple. ``is`` takes None."""
+
+    column: str | tuple[str, ...]
+    operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "is"]
+    value: Any
+
+
+class StoreTransaction(Protocol):
+    """One transaction. What it read and wrote is one consistent state."""
+
+    @property
+    def now(self) -> int:
+        """The transaction's time, read once; never below the last entry of any log."""
+        ...
+
+    @property
+    def writable(self) -> bool:
+        """Whether it may write."""
+        ...
+
+    def get(self, row_type: type[R], *key: str | int) -> R | None:
+        """The row with that primary key, or None."""
+        ...
+
+    def find(
+        self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
+    ) -> list[R]:
+        """The rows that meet all conditions; ``order`` names columns, separated by commas."""
+        ...
+
+    def distinct(
+        self, row_type: type[Row], columns: tuple[str, ...], *conditions: Where, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """The different values that ``columns`` have in the rows that meet all conditions."""
+        ...
+
+    def count(self, row_type: type[Row], *conditions: Where) -> int:
+        """How many rows meet all conditions."""
+        ...
+
+    def insert(self, row: Row) -> None:
+        """Add a row."""
+        ...
+
+    def update(self, row: Row) -> None:
+        """Replace the row that has the same primary key."""
+        ...
+
+    def delete(self, row_type: type[Row], *conditions: Where) -> None:
+        """Remove the rows that meet all conditions; at least one is needed."""
+        ...
+
+
+class Store(Protocol):
+    """A database that holds one vault."""
+
+    def read(self) -> AbstractContextManager[StoreTransaction]:
+        """A read transaction: a snapshot that never waits for writers."""
+        ...
+
+    def write(self) -> AbstractContextManager[StoreTransaction]:
+        """A write transaction, the only one at a time; commits on exit, rolls back on an exception."""
+        ...
+
+    def close(self) -> None:
+        """Give back files and connections."""
+        ...

@@ -1,0 +1,174 @@
+"""The schema, as ordered migrations. Each runs once, in one transaction with the note that it ran.
+
+``BLOB`` and ``BIGINT`` are the only types besides ``TEXT`` that the statements use, so that another database needs
+no more than a renaming.
+"""
+
+from typing import NamedTuple
+
+
+class Migration(NamedTuple):
+    """One step from a schema version to the next."""
+
+    version: int
+    statements: tuple[str, ...]
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        1,
+        (
+            """CREATE TABLE vault (
+                id TEXT PRIMARY KEY NOT NULL,
+                created_at BIGINT NOT NULL,
+                root_key_id TEXT NOT NULL,
+                root_key_check BLOB NOT NULL
+            )""",
+            """CREATE TABLE tenants (
+                tenant TEXT PRIMARY KEY NOT NULL,
+                default_lease_ttl BIGINT NOT NULL,
+                max_lease_ttl BIGINT NOT NULL,
+                created_at BIGINT NOT NULL,
+                mac BLOB NOT NULL
+            )""",
+            """CREATE TABLE tenant_keys (
+                tenant TEXT NOT NULL,
+                purpose TEXT NOT NULL,
+                version BIGINT NOT NULL,
+                wrapped BLOB NOT NULL,
+                created_at BIGINT NOT NULL,
+                PRIMARY KEY (tenant, purpose, version)
+            )""",
+            """CREATE TABLE credentials (
+                tenant TEXT NOT NULL,
+                name TEXT NOT NULL,
+                id TEXT NOT NULL,
+                type TEXT NOT NULL,
+                state TEXT NOT NULL,
+                version BIGINT NOT NULL,
+                metadata TEXT NOT NULL,
+                attributes TEXT NOT NULL,
+                default_lease_ttl BIGINT,
+                max_lease_ttl BIGINT,
+                allowed_identities TEXT NOT NULL,
+                delivery TEXT NOT NULL,
+                created_at BIGINT NOT NULL,
+                created_by TEXT NOT NULL,
+                updated_at BIGINT NOT NULL,
+                mac BLOB NOT NULL,
+                PRIMARY KEY (tenant, name),
+                UNIQUE (tenant, id)
+            )""",
+            """CREATE TABLE credential_versions (
+                tenant TEXT NOT NULL,
+                credential_id TEXT NOT NULL,
+                version BIGINT NOT NULL,
+                wrapped_dek BLOB NOT NULL,
+                sealed_value BLOB NOT NULL,
+                attributes TEXT NOT NULL,
+                created_at BIGINT NOT NULL,
+                created_by TEXT NOT NULL,
+                restored_from BIGINT,
+                PRIMARY KEY (tenant, credential_id, version)
+            )""",
+            """CREATE TABLE tokens (
+                tenant TEXT NOT NULL,
+                id TEXT NOT NULL,
+                hash BLOB NOT NULL UNIQUE,
+                kind TEXT NOT NULL,
+                role TEXT NOT NULL,
+                agent TEXT,
+                email TEXT,
+                user_id TEXT,
+                credentials TEXT NOT NULL,
+                max_lease_ttl BIGINT,
+                expires_at BIGINT NOT NULL,
+                parent TEXT,
+                session_id TEXT,
+                created_at BIGINT NOT NULL,
+                created_by TEXT NOT NULL,
+                rotated_at BIGINT,
+                revoked_at BIGINT,
+                mac BLOB NOT NULL,
+                PRIMARY KEY (tenant, id)
+            )""",
+            "CREATE INDEX tokens_by_creation ON tokens (tenant, created_at, id)",
+            "CREATE INDEX tokens_by_session ON tokens (tenant, session_id) WHERE session_id IS NOT NULL",
+            """CREATE TABLE sessions (
+                tenant TEXT NOT NULL,
+                id TEXT NOT NULL,
+                agent TEXT NOT NULL,
+                token_id TEXT NOT NULL,
+                state TEXT NOT NULL,
+                started_at BIGINT NOT NULL,
+                last_seen_at BIGINT NOT NULL,
+                expires_at BIGINT NOT NULL,
+                ended_at BIGINT,
+                end_reason TEXT,
+                mac BLOB NOT NULL,
+                PRIMARY KEY (tenant, id)
+            )""",
+            "CREATE INDEX sessions_by_start ON sessions (tenant, started_at, id)",
+            "CREATE INDEX sessions_by_agent ON sessions (tenant, agent, started_at, id)",
+            "CREATE INDEX sessions_by_token ON sessions (tenant, token_id) WHERE state = 'active'",
+            "CREATE INDEX sessions_silent ON sessions (last_seen_at) WHERE state = 'active'",
+            "CREATE INDEX sessions_expiring ON sessions (expires_at) WHERE state = 'active'",
+            """CREATE TABLE leases (
+                tenant TEXT NOT NULL,
+                id TEXT NOT NULL,
+                credential_id TEXT NOT NULL,
+                credential_name TEXT NOT NULL,
+                credential_version BIGINT NOT NULL,
+                token_id TEXT,
+                session_id TEXT,
+                identity_type TEXT NOT NULL,
+                agent TEXT,
+                email TEXT,
+                user_id TEXT,
+                purpose TEXT,
+                ttl BIGINT NOT NULL,
+                issued_at BIGINT NOT NULL,
+                expires_at BIGINT NOT NULL,
+                max_expires_at BIGINT NOT NULL,
+                renewed_at BIGINT,
+                renewals BIGINT NOT NULL,
+                state TEXT NOT NULL,
+                ended_at BIGINT,
+                end_reason TEXT,
+                mac BLOB NOT NULL,
+                PRIMARY KEY (tenant, id)
+            )""",
+            "CREATE INDEX leases_by_issue ON leases (tenant, issued_at, id)",
+            "CREATE INDEX leases_by_agent ON leases (tenant, agent, issued_at, id)",
+            "CREATE INDEX leases_by_session ON leases (tenant, session_id, issued_at, id)",
+            "CREATE INDEX leases_by_credential ON leases (tenant, credential_name, issued_at, id)",
+            "CREATE INDEX leases_by_token ON leases (tenant, token_id, issued_at, id)",
+            "CREATE INDEX leases_active ON leases (tenant, issued_at, id) WHERE state = 'active'",
+            "CREATE INDEX leases_expiring ON leases (expires_at) WHERE state = 'active'",
+            """CREATE TABLE logs (
+                tenant TEXT PRIMARY KEY NOT NULL,
+                size BIGINT NOT NULL,
+                last_time BIGINT NOT NULL
+            )""",
+            "CREATE INDEX logs_by_time ON logs (last_time)",
+            """CREATE TABLE entries (
+                tenant TEXT NOT NULL,
+                seq BIGINT NOT NULL,
+                time BIGINT NOT NULL,
+                event TEXT NOT NULL,
+                agent TEXT,
+                session_id TEXT,
+                credential_name TEXT,
+                lease_id TEXT,
+                body BLOB NOT NULL,
+                PRIMARY KEY (tenant, seq)
+            )""",
+            "CREATE INDEX entries_by_time ON entries (tenant, time, seq)",
+            "CREATE INDEX entries_by_event ON entries (tenant, event, seq)",
+            "CREATE INDEX entries_by_agent ON entries (tenant, agent, seq)",
+            "CREATE INDEX entries_by_session ON entries (tenant, session_id, seq)",
+            "CREATE INDEX entries_by_credential ON entries (tenant, credential_name, seq)",
+            "CREATE INDEX entries_by_lease ON entries (tenant, lease_id, seq)",
+        ),
+    ),
+)

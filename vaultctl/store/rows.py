@@ -1,0 +1,201 @@
+"""The tables' rows. They go as far as the engine, never to a caller.
+
+Times are microseconds since 1970, durations whole seconds, lists and objects JSON text. ``mac`` authenticates the
+columns before it; the engine writes and checks it.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Base of all rows: the fields are the columns, in order."""
+
+    table: ClassVar[str]
+    key: ClassVar[tuple[str, ...]]
+
+
+class VaultRow(Row, frozen=True):
+    """The vault itself; one row."""
+
+    table = "vault"
+    key = ("id",)
+
+    id: str
+    created_at: int
+    root_key_id: str
+    root_key_check: bytes
+
+
+class TenantRow(Row, frozen=True):
+    """A tenant and its settings."""
+
+    table = "tenants"
+    key = ("tenant",)
+
+    tenant: str
+    default_lease_ttl: int
+    max_lease_ttl: int
+    created_at: int
+    mac: bytes = b""
+
+
+class KeyRow(Row, frozen=True):
+    """A tenant's key, wrapped by the root key."""
+
+    table = "tenant_keys"
+    key = ("tenant", "purpose", "version")
+
+    tenant: str
+    purpose: str
+    version: int
+    wrapped: bytes
+    created_at: int
+
+
+class CredentialRow(Row, frozen=True):
+    """A credential and its policy."""
+
+    table = "credentials"
+    key = ("tenant", "name")
+
+    tenant: str
+    name: str
+    id: str
+    type: str
+    state: str
+    version: int
+    metadata: str
+    attributes: str
+    default_lease_ttl: int | None
+    max_lease_ttl: int | None
+    allowed_identities: str
+    delivery: str
+    created_at: int
+    created_by: str
+    updated_at: int
+    mac: bytes = b""
+
+
+class VersionRow(Row, frozen=True):
+    """One version of a credential's value."""
+
+    table = "credential_versions"
+    key = ("tenant", "credential_id", "version")
+
+    tenant: str
+    credential_id: str
+    version: int
+    wrapped_dek: bytes
+    sealed_value: bytes
+    attributes: str
+    created_at: int
+    created_by: str
+    restored_from: int | None
+
+
+class TokenRow(Row, frozen=True):
+    """A token; of its secret only the SHA-256."""
+
+    table = "tokens"
+    key = ("tenant", "id")
+
+    tenant: str
+    id: str
+    hash: bytes
+    kind: str
+    role: str
+    agent: str | None
+    email: str | None
+    user_id: str | None
+    credentials: str
+    max_lease_ttl: int | None
+    expires_at: int
+    parent: str | None
+    session_id: str | None
+    created_at: int
+    created_by: str
+    rotated_at: int | None
+    revoked_at: int | None
+    mac: bytes = b""
+
+
+class SessionRow(Row, frozen=True):
+    """One run of one agent."""
+
+    table = "sessions"
+    key = ("tenant", "id")
+
+    tenant: str
+    id: str
+    agent: str
+    token_id: str
+    state: str
+    started_at: int
+    last_seen_at: int
+    expires_at: int
+    ended_at: int | None
+    end_reason: str | None
+    mac: bytes = b""
+
+
+class LeaseRow(Row, frozen=True):
+    """One lease."""
+
+    table = "leases"
+    key = ("tenant", "id")
+
+    tenant: str
+    id: str
+    credential_id: str
+    credential_name: str
+    credential_version: int
+    token_id: str | None
+    session_id: str | None
+    identity_type: str
+    agent: str | None
+    email: str | None
+    user_id: str | None
+    purpose: str | None
+    ttl: int
+    issued_at: int
+    expires_at: int
+    max_expires_at: int
+    renewed_at: int | None
+    renewals: int
+    state: str
+    ended_at: int | None
+    end_reason: str | None
+    mac: bytes = b""
+
+
+class LogRow(Row, frozen=True):
+    """The head of a tenant's audit log."""
+
+    table = "logs"
+    key = ("tenant",)
+
+    tenant: str
+    size: int
+    last_time: int
+
+
+class EntryRow(Row, frozen=True):
+    """One audit entry: ``body`` is its canonical bytes, the other columns find it.
+
+    ``agent`` and ``session_id`` are whose trail it belongs to: the actor's, or the one acted upon.
+    """
+
+    table = "entries"
+    key = ("tenant", "seq")
+
+    tenant: str
+    seq: int
+    time: int
+    event: str
+    agent: str | None
+    session_id: str | None
+    credential_name: str | None
+    lease_id: str | None
+    body: bytes

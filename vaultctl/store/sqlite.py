@@ -1,0 +1,379 @@
+"""The SQLite store: WAL mode, full synchronous commits, any number of processes.
+
+Writers take turns (:mod:`vaultctl.store.turnstile`) and hold the turn around checkpoints and closing too: SQLite
+before 3.51.3 can reset the WAL wrongly when a checkpoint meets a writer (sqlite.org/wal.html, "the WAL-reset bug").
+Readers use read-only connections, which never checkpoint, and never wait.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from vaultctl.domain.errors import VaultError, VaultMissing, VaultUnavailable, VerificationFailed
+from vaultctl.domain.times import SECOND
+from vaultctl.store.interface import Clock, R, Where
+from vaultctl.store.migrations import MIGRATIONS, Migration
+from vaultctl.store.rows import Row
+from vaultctl.store.turnstile import Turnstile
+
+_CHECKPOINT_BYTES = 1_000_000
+"""A WAL longer than this is checkpointed after a commit; each command reads the WAL when it opens the database."""
+
+_CLOCK_TOLERANCE = 5 * 60 * SECOND
+
+
+def system_clock() -> int:
+    """The operating system's time in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+class SqliteStore:
+    """A vault's database file."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Clock = system_clock,
+        lock_timeout: float = 10.0,
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> None:
+        """Open the database at ``path`` and bring its schema up to date.
+
+        Args:
+            path: The file, which must exist (:func:`create_database`).
+            clock: Where the time comes from; tests move it.
+            lock_timeout: Seconds to wait for other writers.
+            migrations: The schema's history.
+
+        Raises:
+            VaultMissing: There is no such file.
+            VaultUnavailable: It is damaged, unreadable, or of a newer vaultctl.
+        """
+        if not path.is_file():
+            raise VaultMissing(f"There is no vault at {path}.", hint="Create one: vaultctl init")
+        self.path = path
+        self._clock = clock
+        self._turnstile = Turnstile(path, lock_timeout)
+        self._writer: sqlite3.Connection | None = None
+        self._readers: list[sqlite3.Connection] = []
+        self._readers_lock = threading.Lock()
+        try:
+            self._migrate(migrations)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def schema_version(self) -> int:
+        """The version of the database's schema."""
+        with self._reader() as connection:
+            return _schema_version(connection)
+
+    @contextmanager
+    def read(self) -> Iterator["SqliteTransaction"]:
+        """A read transaction: a snapshot that never waits for writers."""
+        with self._reader() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield SqliteTransaction(connection, self._now(connection), writable=False)
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self) -> Iterator["SqliteTransaction"]:
+        """A write transaction, the only one at a time; commits on exit, rolls back on an exception."""
+        with self._turnstile.turn(), _translated(self.path):
+            if self._writer is None:
+                self._writer = _connect(self.path, writable=True)
+            connection = self._writer
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield SqliteTransaction(connection, self._now(connection), writable=True)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            self._checkpoint_when_long(connection)
+
+    def clock_and_last_entry(self) -> tuple[int, int]:
+        """The system's time and that of the last audit entry, in microseconds since 1970."""
+        with self._reader() as connection:
+            return self._clock(), self._last_entry(connection)
+
+    def integrity_problems(self) -> list[str]:
+        """What SQLite's own check finds wrong with the file; empty if nothing."""
+        with self._reader() as connection:
+            rows = [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)")]
+        return [] if rows == ["ok"] else rows
+
+    def close(self) -> None:
+        """Close all connections, the writer under the lock and before the last reader, so that none checkpoints."""
+        if self._writer is not None:
+            with suppress(VaultError, sqlite3.Error), self._reader(), self._turnstile.turn():
+                self._writer.close()
+            self._writer = None
+        with self._readers_lock:
+            while self._readers:
+                self._readers.pop().close()
+        self._turnstile.close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with _translated(self.path):
+            with self._readers_lock:
+                connection = self._readers.pop() if self._readers else None
+            connection = connection or _connect(self.path, writable=False)
+            try:
+                yield connection
+            finally:
+                with self._readers_lock:
+                    self._readers.append(connection)
+
+    def _now(self, connection: sqlite3.Connection) -> int:
+        last = self._last_entry(connection)
+        clock = self._clock()
+        if clock < last - _CLOCK_TOLERANCE:
+            behind = (last - clock) // (60 * SECOND)
+            raise VaultUnavailable(
+                f"The system clock is {behind} minutes behind the vault's last audit entry.",
+                hint="Set the clock; vaultctl doctor shows both times.",
+            )
+        return max(clock, last)
+
+    @staticmethod
+    def _last_entry(connection: sqlite3.Connection) -> int:
+        return int(connection.execute("SELECT max(last_time) FROM logs").fetchone()[0] or 0)
+
+    def _migrate(self, migrations: Sequence[Migration]) -> None:
+        newest = migrations[-1].version
+        with self._reader() as connection:
+            current = _schema_version(connection)
+        if current == 0:
+            raise VaultUnavailable(
+                f"The file {self.path} is not a vaultctl database.",
+                hint="Restore it from a backup, or name another place with --database.",
+            )
+        if current > newest:
+            raise VaultUnavailable(
+                f"The database has schema {current}, from a newer vaultctl; this one knows up to {newest}.",
+                hint="Upgrade vaultctl: pip install -U vaultctl",
+            )
+        if current == newest:
+            return
+        with self._turnstile.turn(), _translated(self.path):
+            self._writer = _connect(self.path, writable=True)
+            apply_migrations(self._writer, migrations)
+
+    def _checkpoint_when_long(self, connection: sqlite3.Connection) -> None:
+        with suppress(OSError, sqlite3.Error):  # the commit stands, whatever becomes of the checkpoint
+            if Path(f"{self.path}-wal").stat().st_size > _CHECKPOINT_BYTES:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+
+class SqliteTransaction:
+    """One transaction on one connection."""
+
+    def __init__(self, connection: sqlite3.Connection, now: int, *, writable: bool) -> None:
+        self._connection = connection
+        self.now = now
+        self.writable = writable
+
+    def get(self, row_type: type[R], *key: str | int) -> R | None:
+        """The row with that primary key, or None."""
+        row = self._connection.execute(_select_by_key(row_type), key).fetchone()
+        return None if row is None else row_type(*row)
+
+    def find(
+        self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
+    ) -> list[R]:
+        """The rows that meet all conditions; ``order`` names columns, separated by commas."""
+        where, values = _where(conditions)
+        sql = f"SELECT {_columns(row_type)} FROM {row_type.table}{where}"
+        if order:
+            direction = " DESC" if descending else ""
+            sql += " ORDER BY " + ", ".join(f"{column.strip()}{direction}" for column in order.split(","))
+        if limit is not None:
+            sql += " LIMIT ?"
+            values.append(limit)
+        return [row_type(*row) for row in self._connection.execute(sql, values)]
+
+    def distinct(
+        self, row_type: type[Row], columns: tuple[str, ...], *conditions: Where, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """The different values that ``columns`` have in the rows that meet all conditions."""
+        where, values = _where(conditions)
+        sql = f"SELECT DISTINCT {', '.join(columns)} FROM {row_type.table}{where} LIMIT ?"
+        return list(self._connection.execute(sql, [*values, limit]))
+
+    def count(self, row_type: type[Row], *conditions: Where) -> int:
+        """How many rows meet all conditions."""
+        where, values = _where(conditions)
+        return int(self._connection.execute(f"SELECT count(*) FROM {row_type.table}{where}", values).fetchone()[0])
+
+    def insert(self, row: Row) -> None:
+        """Add a row."""
+        self._connection.execute(_insert(type(row)), _values(row))
+
+    def update(self, row: Row) -> None:
+        """Replace the row that has the same primary key."""
+        key = [getattr(row, column) for column in row.key]
+        cursor = self._connection.execute(_update(type(row)), [*_values(row), *key])
+        if cursor.rowcount != 1:
+            raise VerificationFailed(f"A row of {row.table} that was just read is gone.", hint="vaultctl doctor")
+
+    def delete(self, row_type: type[Row], *conditions: Where) -> None:
+        """Remove the rows that meet all conditions; at least one is needed."""
+        where, values = _where(conditions)
+        if not where:
+            raise ValueError("delete needs a condition")
+        self._connection.execute(f"DELETE FROM {row_type.table}{where}", values)
+
+
+def create_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Make a new database file with the current schema, mode 0600.
+
+    Raises:
+        VaultUnavailable: It can't be written there, or a file is there already.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+    except OSError as error:
+        raise VaultUnavailable(
+            f"The database {path} can't be created: {error.strerror}.", hint="Name a place that you can write to."
+        ) from None
+    with _translated(path):
+        connection = _connect(path, writable=True)
+        try:
+            # The only moment at which the journal mode is set: it is a property of the file.
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            apply_migrations(connection, migrations)
+        finally:
+            connection.close()
+
+
+def settle(path: Path) -> None:
+    """Fold the write-ahead log into a database that nobody else has open, so that the one file can be moved."""
+    with _translated(path):
+        connection = _connect(path, writable=True)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.close()
+
+
+def apply_migrations(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    """Run the migrations that have not run yet, each in one transaction."""
+    for migration in migrations:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if _schema_version(connection) < migration.version:
+                if migration.version == 1:
+                    connection.execute("CREATE TABLE schema_versions (version BIGINT PRIMARY KEY NOT NULL)")
+                for statement in migration.statements:
+                    connection.execute(statement)
+                connection.execute("INSERT INTO schema_versions VALUES (?)", (migration.version,))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+
+def _schema_version(connection: sqlite3.Connection) -> int:
+    try:
+        return int(connection.execute("SELECT max(version) FROM schema_versions").fetchone()[0])
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return 0
+        raise
+
+
+def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'rw' if writable else 'ro'}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,  # a connection is used by one thread at a time: the turnstile and the pool see to it
+        timeout=5.0,
+    )
+    try:
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if writable:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
+            connection.execute("PRAGMA journal_size_limit = 0").fetchone()
+            connection.execute("PRAGMA secure_delete = ON").fetchone()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's errors as ours. Their texts name tables and files, never values."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorname", None) or ""
+        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
+            raise VaultUnavailable(
+                f"The vault's database {path} is damaged: {error}.",
+                hint="Restore it from a backup; vaultctl doctor tells more.",
+            ) from None
+        if code.startswith("SQLITE_CONSTRAINT"):
+            raise VerificationFailed(f"The vault's database refused a row: {error}.", hint="vaultctl doctor") from None
+        raise VaultUnavailable(
+            f"The vault's database {path} can't be used: {error}.",
+            hint="Look at its permissions and at the free space; vaultctl doctor tells more.",
+        ) from None
+
+
+@lru_cache
+def _columns(row_type: type[Row]) -> str:
+    return ", ".join(row_type.__struct_fields__)
+
+
+@lru_cache
+def _select_by_key(row_type: type[Row]) -> str:
+    key = " AND ".join(f"{column} = ?" for column in row_type.key)
+    return f"SELECT {_columns(row_type)} FROM {row_type.table} WHERE {key}"
+
+
+@lru_cache
+def _insert(row_type: type[Row]) -> str:
+    marks = ", ".join("?" for _ in row_type.__struct_fields__)
+    return f"INSERT INTO {row_type.table} ({_columns(row_type)}) VALUES ({marks})"
+
+
+@lru_cache
+def _update(row_type: type[Row]) -> str:
+    changes = ", ".join(f"{column} = ?" for column in row_type.__struct_fields__)
+    key = " AND ".join(f"{column} = ?" for column in row_type.key)
+    return f"UPDATE {row_type.table} SET {changes} WHERE {key}"
+
+
+def _values(row: Row) -> list[Any]:
+    return [getattr(row, column) for column in row.__struct_fields__]
+
+
+def _where(conditions: Sequence[Where]) -> tuple[str, list[Any]]:
+    parts: list[str] = []
+    values: list[Any] = []
+    for column, operator, value in conditions:
+        left = f"({', '.join(column)})" if isinstance(column, tuple) else column
+        if operator in ("in",) or isinstance(column, tuple):
+            parts.append(f"{left} {operator} ({', '.join('?' for _ in value)})")
+            values.extend(value)
+        else:
+            parts.append(f"{left} {operator} ?")
+            values.append(value)
+    return (" WHERE " + " AND ".join(parts) if parts else ""), values

@@ -1,0 +1,94 @@
+"""One writer at a time among processes, in turn.
+
+SQLite's own busy timeout backs off and starves under contention. Here a writer passes a gate before it waits for the
+lock, and leaves the gate once it has the lock: the one that just finished queues behind the one at the gate.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vaultctl.domain.errors import VaultUnavailable
+
+_FIRST_PAUSE = 0.0002
+_LONGEST_PAUSE = 0.002
+
+
+class Turnstile:
+    """Two ``flock``ed files beside the database. Safe among threads as well as processes.
+
+    Locks of a process that dies are released by the operating system.
+    """
+
+    def __init__(self, database: Path, timeout: float) -> None:
+        """A turnstile for ``database`` that gives up after ``timeout`` seconds."""
+        self._database = database
+        self._timeout = timeout
+        self._threads = threading.Lock()
+        self._files: tuple[int, int] | None = None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the lock.
+
+        Raises:
+            VaultUnavailable: Others held it for all of the time-out, or the lock files can't be opened.
+        """
+        deadline = time.monotonic() + self._timeout
+        if not self._threads.acquire(timeout=self._timeout):
+            raise self._busy()
+        try:
+            gate, lock = self._open()
+            self._acquire(gate, deadline)
+            try:
+                self._acquire(lock, deadline)
+            finally:
+                fcntl.flock(gate, fcntl.LOCK_UN)
+            try:
+                yield
+            finally:
+                fcntl.flock(lock, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
+
+    def close(self) -> None:
+        """Close the lock files."""
+        if self._files:
+            for file in self._files:
+                os.close(file)
+            self._files = None
+
+    def _open(self) -> tuple[int, int]:
+        if self._files is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            try:
+                gate, lock = (os.open(f"{self._database}-{name}", flags, 0o600) for name in ("gate", "lock"))
+            except OSError as error:
+                raise VaultUnavailable(
+                    f"The vault's lock files beside {self._database} can't be opened: {error.strerror}.",
+                    hint="The directory must be writable by you.",
+                ) from None
+            self._files = gate, lock
+        return self._files
+
+    def _acquire(self, file: int, deadline: float) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise self._busy() from None
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _busy(self) -> VaultUnavailable:
+        return VaultUnavailable(
+            f"Another process held the vault's write lock for {self._timeout:g} seconds.",
+            hint="Try again; if it stays, look for a stopped vaultctl process.",
+        )
