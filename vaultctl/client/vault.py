@@ -528,7 +528,8 @@ class AuditLog(_Noun):
 
         Args:
             filter: Strict conditions on the entry's own fields: ``identity.type``, ``identity.name``,
-                ``identity.userId``, ``identity.email``, ``identity.sessionId``, ``credentialName``, ``leaseId``, ``event``.
+                ``identity.userId``, ``identity.email``, ``identity.sessionId``, ``credentialName``, ``leaseId``,
+                ``event``.
             agent: The whole trail of an agent, what others did to its leases included.
             session: The whole trail of a run.
             credential: Entries about one credential.

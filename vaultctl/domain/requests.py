@@ -7,6 +7,8 @@ is generic in. Who asks is never in the request: identity comes from the token.
 from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
+import msgspec
+
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.records import (
     AllowedIdentity,
@@ -51,7 +53,7 @@ class CreateCredential(Request[Credential]):
     name: str
     type: CredentialType
     value: Secret
-    metadata: dict[str, str] = {}
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
     policy: Policy = Policy()
 
 
@@ -120,7 +122,7 @@ class CreateLease(Request[IssuedLease]):
     credential_name: str
     ttl: Duration | None = None
     purpose: str | None = None
-    claimed: dict[str, str] = {}
+    claimed: dict[str, str] = msgspec.field(default_factory=dict)
     """What the caller says of itself; kept apart in the audit entry, never believed."""
 
 
@@ -211,7 +213,7 @@ class OpenSession(Request[OpenedSession]):
 
     id: str | None = None
     """The session's id; None makes an ``mcp_sess_…``. An own active id reopens it."""
-    claimed: dict[str, str] = {}
+    claimed: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ListSessions(Request[Page[Session]]):

@@ -9,6 +9,7 @@ from vaultctl.domain.errors import InvalidInput
 MAX_FREE_TEXT = 500
 _METADATA_KEY = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}", re.ASCII)
 _MAX_METADATA_KEYS = 32
+_MAX_CLAIMS = 8
 
 # Other, control (C0, C1), format (zero-width, bidi), surrogates, and line or paragraph separators.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -42,6 +43,17 @@ def check_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
             )
         check_free_text(value, "metadata value")
     return dict(metadata)
+
+
+def check_claims(claimed: Mapping[str, str]) -> dict[str, str]:
+    """What a caller says of itself, if it is metadata of at most 8 entries: it must fit into an audit entry.
+
+    Raises:
+        InvalidInput: It is not.
+    """
+    if len(claimed) > _MAX_CLAIMS:
+        raise InvalidInput(f"More than {_MAX_CLAIMS} claims.", hint="Claim less.")
+    return check_metadata(claimed)
 
 
 def safe(text: str) -> str:

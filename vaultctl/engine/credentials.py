@@ -8,7 +8,7 @@ from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import AlreadyExists, Conflict, InvalidInput, NotFound, VaultError
 from vaultctl.domain.ids import new_id
-from vaultctl.domain.names import check_name
+from vaultctl.domain.names import check_glob, check_name
 from vaultctl.domain.records import (
     Credential,
     CredentialState,
@@ -37,6 +37,7 @@ from vaultctl.store.interface import Where
 from vaultctl.store.rows import CredentialRow, VersionRow
 
 _SCAN = 1_000
+_MOST_ALLOWED = 100
 
 
 def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCredential) -> Credential:
@@ -159,7 +160,7 @@ def rollback_credential(tx: Transaction, caller: Caller, request: ask.RollbackCr
     """Make a new version that holds the value of an earlier one."""
     refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
     row = _changeable(tx, caller, request.name)
-    source = tx.get(VersionRow, caller.tenant, row.id, request.to)
+    source = tx.get(VersionRow, caller.tenant, row.id, request.to) if 0 < request.to <= row.version else None
     if source is None:
         raise NotFound(
             f"{request.name!r} has no version {request.to}.",
@@ -289,6 +290,13 @@ def _check_policy(policy: Policy) -> None:
     default, maximum = policy.default_lease_ttl, policy.max_lease_ttl
     if default and maximum and default > maximum:
         raise InvalidInput(f"The default TTL {default} is longer than the maximum {maximum}.")
+    if len(policy.allowed_identities) > _MOST_ALLOWED:
+        raise InvalidInput(f"More than {_MOST_ALLOWED} allowed identities.", hint="Use wider globs.")
+    for allowed in policy.allowed_identities:
+        other = allowed.email if allowed.type == "agent" else allowed.name
+        if other is not None:
+            raise InvalidInput("An allowed identity is an agent by name or a human by e-mail.", hint="Give one.")
+        check_glob(allowed.glob, allowed.type)
 
 
 def _policy_details(row: CredentialRow) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The engine of one open vault: runs requests, each in a transaction of its own."""
 
 import os
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain import requests as ask
@@ -51,8 +51,7 @@ class Engine:
                 outcome = apply(tx, principal, request)
                 recorded = outcome.refused is None and not (outcome.caller and needs_touch(outcome.caller, tx))
             if recorded:
-                answer: T = outcome.answer
-                return answer
+                return cast("T", outcome.answer)
             # A refusal is judged again where it can be recorded; so is a use that is a sign of life.
         with self._store.write() as store_tx:
             tx = self._transaction(store_tx)
@@ -60,8 +59,7 @@ class Engine:
             tx.finish()
         if outcome.refused is not None:
             raise outcome.refused.refusal.error
-        answer = outcome.answer
-        return answer
+        return cast("T", outcome.answer)
 
     def reap(self, limit: int = REAP_BATCH) -> int:
         """Record what has ended by itself, at most ``limit`` of each kind; answers how many records."""

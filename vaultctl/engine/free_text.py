@@ -7,7 +7,7 @@ from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.errors import InvalidInput
 from vaultctl.domain.records import CredentialType, Event, LeaseState
 from vaultctl.domain.rules import Caller, Refusal
-from vaultctl.domain.text import check_free_text, check_metadata
+from vaultctl.domain.text import check_claims, check_free_text
 from vaultctl.engine.credential_types import fragments
 from vaultctl.engine.refusals import Refused
 from vaultctl.engine.transaction import Transaction
@@ -21,7 +21,7 @@ def check_texts(purpose: str | None, claimed: Mapping[str, str]) -> None:
     """Raise InvalidInput if a purpose or a claim is malformed."""
     if purpose is not None:
         check_free_text(purpose, "purpose")
-    check_metadata(claimed)
+    check_claims(claimed)
 
 
 def refuse_disclosure(tx: Transaction, caller: Caller, texts: Iterable[str], event: Event) -> None:

@@ -47,6 +47,8 @@ class Keys:
     def create(self, tx: StoreTransaction, tenant: str) -> None:
         """Make the first keys of a tenant."""
         for purpose in _PURPOSES:
+            # A creation that was rolled back may have left its key in memory.
+            self._unwrapped.pop((tenant, purpose, 1), None)
             wrapped = seal(self._root, self._binding(tenant, purpose, 1), self._random(KEY_BYTES), self._random)
             tx.insert(KeyRow(tenant, purpose, 1, wrapped, tx.now))
 

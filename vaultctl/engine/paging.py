@@ -12,6 +12,8 @@ from vaultctl.domain.requests import MAX_PAGE_SIZE
 R = TypeVar("R")
 T = TypeVar("T")
 
+_LARGEST = 2**53
+
 
 def page_size(limit: int) -> int:
     """``limit``, if it is one.
@@ -46,6 +48,10 @@ def decode(cursor: str, *kinds: type[str] | type[int]) -> tuple[str | int, ...]:
         key = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):
         key = None
-    if not isinstance(key, list) or [type(part) for part in key] != list(kinds):
+    if (
+        not isinstance(key, list)
+        or [type(part) for part in key] != list(kinds)
+        or any(isinstance(part, int) and abs(part) > _LARGEST for part in key)
+    ):
         raise InvalidInput("That is not a cursor of this list.", hint="Start again without one.")
     return tuple(key)

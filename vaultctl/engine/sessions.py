@@ -19,7 +19,7 @@ from vaultctl.domain.records import (
     SessionState,
 )
 from vaultctl.domain.rules import Caller, Refusal
-from vaultctl.domain.text import check_metadata
+from vaultctl.domain.text import check_claims
 from vaultctl.domain.times import to_micros
 from vaultctl.engine import leases, paging, views
 from vaultctl.engine.authentication import session_is_live
@@ -32,7 +32,7 @@ from vaultctl.store.rows import LeaseRow, SessionRow, TokenRow
 
 def open_session(tx: Transaction, caller: Caller, request: ask.OpenSession) -> OpenedSession:
     """Exchange an agent's token for a session token, bound to the session's id."""
-    claimed = check_metadata(request.claimed)
+    claimed = check_claims(request.claimed)
     if request.id is not None:
         check_session_id(request.id)
     refuse_disclosure(tx, caller, (request.id or "", *claimed, *claimed.values()), Event.ACCESS_DENIED)
@@ -154,6 +154,13 @@ def end(tx: Transaction, row: SessionRow, identity: Identity, reason: str) -> in
     return count
 
 
+def move_expiry(tx: Transaction, row: SessionRow, expires_at: int) -> None:
+    """Let an active session and its token end with a parent whose expiry has moved."""
+    tx.update(row, expires_at=expires_at)
+    for token in _live_tokens(tx, row):
+        tx.update(token, expires_at=expires_at)
+
+
 def _may_open(caller: Caller) -> Refusal | None:
     if not caller.is_agent:
         return Refusal(
@@ -172,13 +179,17 @@ def _expiry(caller: Caller) -> int:
 
 
 def _revoke_tokens(tx: Transaction, session: SessionRow) -> None:
-    for token in tx.find(
+    for token in _live_tokens(tx, session):
+        tx.update(token, revoked_at=tx.now)
+
+
+def _live_tokens(tx: Transaction, session: SessionRow) -> list[TokenRow]:
+    return tx.find(
         TokenRow,
         Where("tenant", "=", session.tenant),
         Where("session_id", "=", session.id),
         Where("revoked_at", "is", None),
-    ):
-        tx.update(token, revoked_at=tx.now)
+    )
 
 
 def _reachable(tx: Transaction, caller: Caller, session_id: str) -> SessionRow:

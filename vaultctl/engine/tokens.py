@@ -99,7 +99,7 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
     row = tx.update(row, hash=hash_of(secret), rotated_at=tx.now, expires_at=expires_at)
     if request.ttl is not None:
         for session in _active_sessions(tx, row):
-            tx.update(session, expires_at=expires_at)
+            sessions.move_expiry(tx, session, expires_at)
     _audit(tx, caller, Event.TOKEN_ROTATED, row, {"expiresAt": rfc3339(from_micros(expires_at))})
     return _issued(tx, row, secret)
 

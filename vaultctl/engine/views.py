@@ -7,6 +7,7 @@ from typing import Literal, cast
 import msgspec
 
 from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import VerificationFailed
 from vaultctl.domain.records import (
     AllowedIdentity,
     AuditEntry,
@@ -162,7 +163,13 @@ def tenant(row: TenantRow) -> Tenant:
 
 def entry(row: EntryRow) -> AuditEntry:
     """An audit entry, from its bytes."""
-    return _ENTRY.decode(row.body)
+    try:
+        return _ENTRY.decode(row.body)
+    except msgspec.MsgspecError:
+        raise VerificationFailed(
+            f"Entry {row.seq} of the audit log of tenant {row.tenant!r} is not what the vault wrote.",
+            hint="Restore the database from a backup, and find out who can write to it.",
+        ) from None
 
 
 def allowed_identities_json(policy: Policy) -> str:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vaultctl.domain.errors import VaultError, VaultMissing, VaultUnavailable, VerificationFailed
+from vaultctl.domain.errors import InvalidInput, VaultError, VaultMissing, VaultUnavailable, VerificationFailed
 from vaultctl.domain.times import SECOND
 from vaultctl.store.interface import Clock, R, Where
 from vaultctl.store.migrations import MIGRATIONS, Migration
@@ -322,6 +322,10 @@ def _translated(path: Path) -> Iterator[None]:
     """SQLite's errors as ours. Their texts name tables and files, never values."""
     try:
         yield
+    except (UnicodeEncodeError, OverflowError):
+        raise InvalidInput(
+            "The request holds text that is not Unicode, or a number that is out of range.", hint="Write it anew."
+        ) from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", None) or ""
         if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
