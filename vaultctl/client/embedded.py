@@ -87,6 +87,7 @@ def provider_context(place: Home, ask_passphrase: Callable[[], Secret] | None) -
     """What root-key providers need to know of this process."""
     return ProviderContext(
         data_dir=place.data,
+        vault_home=str(place.data),
         ask_passphrase=ask_passphrase,
         environ=os.environ,
         interactive=sys.stdin is not None and sys.stdin.isatty(),
