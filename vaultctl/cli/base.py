@@ -23,6 +23,21 @@ Function = TypeVar("Function", bound=Callable[..., None])
 
 FORMATS = ("table", "json", "jsonl", "csv")
 
+COMMANDS = {
+    "init": ("vaultctl.cli.vault_commands", "Create a vault on this machine."),
+    "status": ("vaultctl.cli.vault_commands", "Where the vault is, and whether it works."),
+    "doctor": ("vaultctl.cli.vault_commands", "Look for what is wrong, and say what to do."),
+    "whoami": ("vaultctl.cli.vault_commands", "Who the vault takes you for, and what you reach."),
+    "credential": ("vaultctl.cli.credential", "Named, typed, versioned secrets."),
+    "token": ("vaultctl.cli.token", "What agents and people authenticate with."),
+    "lease": ("vaultctl.cli.lease", "Time-limited access to a credential."),
+    "session": ("vaultctl.cli.session", "Runs of agents."),
+    "audit": ("vaultctl.cli.audit", "What happened: every access and every refusal."),
+    "tenant": ("vaultctl.cli.tenant", "Tenants and their settings."),
+    "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
+}
+"""Each command, the module whose ``app`` has it, and its line in the help of the root."""
+
 GLOBAL_OPTIONS = ("tenant", "database", "output", "quiet")
 
 
@@ -41,6 +56,11 @@ class Invocation:
     def tenant_asked_for(self) -> str | None:
         """The tenant of the flag, else of ``VAULT_TENANT``, else None: the vault's own default."""
         return self.tenant or os.environ.get("VAULT_TENANT") or None
+
+    @property
+    def prints_tables(self) -> bool:
+        """Whether people read the output, rather than programs."""
+        return self.output == "table" and not self.quiet
 
     def tell(self, text: str) -> None:
         """Say something to people that is not data; nothing under ``-q``."""
@@ -106,27 +126,26 @@ def _remember(ctx: typer.Context, param: typer.CallbackParam, value: str | bool 
     setattr(ctx.obj, str(param.name), value)
 
 
-def _formats(ctx: typer.Context, param: typer.CallbackParam, incomplete: str) -> list[str]:
-    return list(FORMATS)
+def global_options() -> list[TyperOption]:
+    """The options that the root and every command take, made anew for each."""
 
-
-def _global_options() -> list[TyperOption]:
-    def option(*names: str, help: str, metavar: str | None = None, is_flag: bool = False) -> TyperOption:
+    def option(*names: str, help: str, metavar: str | None = None, values: Sequence[str] = ()) -> TyperOption:
         return TyperOption(
             param_decls=list(names),
             callback=_remember,
             expose_value=False,
             help=help,
             metavar=metavar,
-            is_flag=is_flag,
-            default=False if is_flag else None,
+            is_flag=metavar is None,
+            default=False if metavar is None else None,
+            autocompletion=(lambda *_: list(values)) if values else None,
         )
 
     return [
         option("--tenant", metavar="NAME", help="Tenant to work in. Else VAULT_TENANT, else the one made by init."),
         option("--database", metavar="URL", help="The vault's store. Else VAULT_DATABASE_URL, else what init noted."),
-        option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or csv."),
-        option("-q", "--quiet", is_flag=True, help="Print only the id, name or token."),
+        option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or csv.", values=FORMATS),
+        option("-q", "--quiet", help="Print only the id, name or token."),
     ]
 
 
@@ -154,7 +173,7 @@ class _Form:
                 with formatter.section(title):
                     formatter.write_dl(records)
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         if self.epilog:
             with formatter.section("Examples" if "\n" in self.epilog else "Example"):
                 for line in self.epilog.splitlines():
@@ -166,7 +185,7 @@ class Command(_Form, TyperCommand):
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
-        self.params = [*self.params, *_global_options()]
+        self.params = [*self.params, *global_options()]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and refuse arguments too many without quoting them: one could be a secret."""
@@ -190,9 +209,9 @@ class Group(_Form, TyperGroup):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """The options, and the verbs."""
-        super().format_options(ctx, formatter)
+        """The verbs, and the options."""
         self.format_commands(ctx, formatter)
+        super().format_options(ctx, formatter)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The verb; one that is not there is not quoted, since it could be a secret in the wrong place."""
@@ -220,21 +239,31 @@ def nearest(name: str, known: Sequence[str], ctx: typer.Context) -> str:
     return f"See {ctx.command_path} --help."
 
 
-def noun(name: str, help: str) -> typer.Typer:
+def noun(name: str, *examples: str) -> typer.Typer:
     """The Typer application of a noun, to hang verbs on with :func:`verb`."""
+    return typer_app(name, COMMANDS[name][1], examples)
+
+
+def plain_commands() -> typer.Typer:
+    """The Typer application of commands that belong to no noun; see :func:`verb`."""
+    return typer_app("", "", ())
+
+
+def typer_app(name: str, help: str, examples: Sequence[str], group: type[Group] = Group) -> typer.Typer:
+    """An application without Typer's own completion, markup and tracebacks."""
     app = typer.Typer(
         name=name,
-        cls=Group,
+        cls=group,
         help=help,
+        epilog="\n".join(examples),
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         pretty_exceptions_show_locals=False,
         suggest_commands=False,
         subcommand_metavar="COMMAND",
-        options_metavar="",
     )
-    app.callback()(lambda: None)  # else Typer makes a noun with one verb into a plain command
+    app.callback()(lambda: None)  # else Typer makes an application of one command into that command
     return app
 
 

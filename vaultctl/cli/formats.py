@@ -66,6 +66,8 @@ def csv_columns(kind: Any) -> list[str]:
         return [*csv_columns(records.Lease), "type", "value", "attributes"]
     if kind is records.IssuedToken:
         return [*csv_columns(records.Token), "token", "reaches"]
+    if issubclass(kind, tuple):  # a named one
+        return [records.json_name(name) for name in kind._fields]
     columns = []
     for field in fields(kind):
         inner = _struct(field.type)
@@ -86,11 +88,12 @@ def flattened(value: dict[str, Any], path: str = "") -> dict[str, Any]:
 
 def _struct(kind: Any) -> Any:
     """The record type in ``kind`` or ``kind | None``, else None."""
-    from typing import get_args
+    from types import UnionType
+    from typing import Union, get_args, get_origin
 
     from msgspec import Struct
 
-    for candidate in (kind, *get_args(kind)):
+    for candidate in get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,):
         if isinstance(candidate, type) and issubclass(candidate, Struct):
             return candidate
     return None

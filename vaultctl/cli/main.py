@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> int:
         if list(argv) == ["--version"]:
             return _version()
         if "_VAULTCTL_COMPLETE" in os.environ:
-            from vaultctl.cli.completion import answer
+            from vaultctl.cli.completions import answer
 
             return answer(os.environ)
         return _run(argv)
@@ -29,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
         from vaultctl.cli import output
 
         output.abandon()
-        return ExitStatus.UNEXPECTED
+        return ExitStatus.DONE
     except VaultError as error:
         from vaultctl.cli import console
 

@@ -36,6 +36,12 @@ def whole_number(what: str) -> Any:
     return parse
 
 
+limit = whole_number("The limit")
+
+DELIVERED = "A value that was delivered works until its credential is rotated."
+"""What everybody who ends a lease should know."""
+
+
 def pairs(texts: list[str] | None, what: str) -> dict[str, str] | None:
     """``k=v`` texts as a dictionary; None if there are none.
 
@@ -61,7 +67,7 @@ _EXAMPLES = {"metadata": "owner=platform-team", "filter": "identity.name=deploy-
 def values_of(kind: str) -> Any:
     """A completion of the values of an enumeration in :mod:`vaultctl.domain.records`."""
 
-    def complete(incomplete: str) -> list[str]:
+    def complete() -> list[str]:
         from vaultctl.domain import records
 
         return [member.value for member in getattr(records, kind)]
@@ -69,8 +75,14 @@ def values_of(kind: str) -> Any:
     return complete
 
 
-def _option(*names: str, metavar: str | None = None, help: str, **settings: Any) -> Any:
+def option(*names: str, metavar: str | None = None, help: str, **settings: Any) -> Any:
+    """An option whose default is not worth showing."""
     return typer.Option(*names, metavar=metavar, help=help, show_default=False, **settings)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 lease``, ``2 leases``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _argument(metavar: str, help: str) -> Any:
@@ -82,16 +94,16 @@ LeaseId = Annotated[str, _argument("ID", "The lease, lease_….")]
 TokenId = Annotated[str, _argument("ID", "The token's id, tok_…; not its secret.")]
 SessionId = Annotated[str, _argument("ID", "The session, cortex_sess_… or mcp_sess_….")]
 
-FromFile = Annotated[Path | None, _option("--from-file", metavar="FILE", help="Read the value from a file.")]
-FromEnv = Annotated[str | None, _option("--from-env", metavar="VAR", help="Read it from an environment variable.")]
+FromFile = Annotated[Path | None, option("--from-file", metavar="FILE", help="Read the value from a file.")]
+FromEnv = Annotated[str | None, option("--from-env", metavar="VAR", help="Read it from an environment variable.")]
 
 LeaseTTL = Annotated[
     Duration | None,
-    _option("--ttl", metavar="DURATION", help="How long, like 30s, 15m or 1h30m.", parser=duration("TTL")),
+    option("--ttl", metavar="DURATION", help="How long, like 30s, 15m or 1h30m.", parser=duration("TTL")),
 ]
-Agent = Annotated[str | None, _option("--agent", metavar="NAME", help="Only this agent's.")]
-Session = Annotated[str | None, _option("--session", metavar="ID", help="Only this session's.")]
-OfCredential = Annotated[str | None, _option("--credential", metavar="NAME", help="Only of this credential.")]
+Agent = Annotated[str | None, option("--agent", metavar="NAME", help="Only this agent's.")]
+Session = Annotated[str | None, option("--session", metavar="ID", help="Only this session's.")]
+OfCredential = Annotated[str | None, option("--credential", metavar="NAME", help="Only of this credential.")]
 
-Yes = Annotated[bool, _option("--yes", help="Don't ask.")]
-DryRun = Annotated[bool, _option("--dry-run", help="Say what it would do, and do nothing.")]
+Yes = Annotated[bool, option("--yes", help="Don't ask.")]
+DryRun = Annotated[bool, option("--dry-run", help="Say what it would do, and do nothing.")]

@@ -2,15 +2,14 @@
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vaultctl.cli.base import Invocation
 from vaultctl.domain.errors import VaultError
 
 if TYPE_CHECKING:
+    from vaultctl.cli.base import Invocation
     from vaultctl.cli.tables import Column, Screen
 
 
@@ -45,7 +44,7 @@ def abandon() -> None:
 
 
 def many(
-    run: Invocation, records: Sequence[Any], kind: type, columns: "Sequence[Column]", id: Callable[[Any], str]
+    run: "Invocation", records: Sequence[Any], kind: type, columns: "Sequence[Column]", id: Callable[[Any], str]
 ) -> None:
     """Print a list.
 
@@ -77,25 +76,29 @@ def many(
         run.tell("There are none.")
 
 
-def one(run: Invocation, record: Any, columns: "Sequence[Column]", id: Callable[[Any], str]) -> None:
+def one(run: "Invocation", record: Any, columns: "Sequence[Column]", id: Callable[[Any], str]) -> None:
     """Print one thing; see :func:`many`."""
-    from vaultctl.domain.wire import to_json_object
-
     if run.quiet:
         write(f"{_safe(id(record))}\n")
     elif run.output in ("json", "jsonl"):
-        write(_json(to_json_object(record), indent=2 if run.output == "json" else 0) + "\n")
+        write(_json(_object(record), indent=2 if run.output == "json" else 0) + "\n")
     elif run.output == "csv":
         from vaultctl.cli.formats import csv_columns, csv_lines
 
-        write("".join(csv_lines([to_json_object(record)], csv_columns(type(record)))))
+        write("".join(csv_lines([_object(record)], csv_columns(type(record)))))
     else:
         from vaultctl.cli.tables import Table
 
-        _lines(Table(columns, [record], screen()).block(record))
+        _lines(Table(columns, [record], screen()._replace(now=None)).block(record))
 
 
-def stream(run: Invocation, kind: type, columns: "Sequence[Column]", id: Callable[[Any], str]) -> Callable[..., None]:
+def done(run: "Invocation", record: Any, id: str) -> None:
+    """Print what a change ended. As a table nothing: people were told already."""
+    if run.quiet or run.output != "table":
+        one(run, record, (), lambda _: id)
+
+
+def stream(run: "Invocation", kind: type, columns: "Sequence[Column]", id: Callable[[Any], str]) -> Callable[..., None]:
     """What prints batches of a list that goes on; JSON becomes a line for each record. See :func:`many`."""
     from vaultctl.domain.wire import to_json_object
 
@@ -124,6 +127,27 @@ def stream(run: Invocation, kind: type, columns: "Sequence[Column]", id: Callabl
     return rows
 
 
+def wait_for_reader_to_go(seconds: float) -> None:
+    """Sleep, but no longer than somebody reads stdout.
+
+    Raises:
+        BrokenPipeError: Nobody does any more.
+    """
+    import select
+    import time
+
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # not a file
+        time.sleep(seconds)
+        return
+    until = time.monotonic() + seconds
+    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(seconds * 1000)):
+        raise BrokenPipeError
+    time.sleep(max(0.0, until - time.monotonic()))
+
+
 def text_block(text: str) -> None:
     """Print lines as they are, but safe to show."""
     _lines(_safe(line) for line in text.splitlines())
@@ -132,12 +156,24 @@ def text_block(text: str) -> None:
 def screen() -> "Screen":
     """Where stdout ends up."""
     from datetime import UTC, datetime
+    from shutil import get_terminal_size
 
     from vaultctl.cli.console import wants_colour
     from vaultctl.cli.tables import Screen
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    width = get_terminal_size().columns if sys.stdout.isatty() else None
     return Screen(width, wants_colour(sys.stdout), datetime.now(UTC))
+
+
+def _object(record: Any) -> dict[str, Any]:
+    from vaultctl.domain.wire import to_json_object
+
+    if hasattr(record, "_asdict"):  # a named tuple
+        from vaultctl.domain.records import json_name
+
+        return {json_name(name): str(value) for name, value in record._asdict().items()}
+    found: dict[str, Any] = to_json_object(record)
+    return found
 
 
 def _lines(lines: Iterable[str]) -> None:

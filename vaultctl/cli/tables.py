@@ -25,7 +25,8 @@ class Column(NamedTuple):
         wrap: May be wrapped between words down to so many cells; 0: never.
         detail: How readily it moves below its row: 0 never, then the highest first.
         least: Width to keep where rows are yet to come.
-        sgr: ANSI attributes of a cell, ``31`` for red; empty for none.
+        whole: Stays on one line in a block, so that it can be copied from the terminal.
+        sgr: ANSI attributes of a cell, ``31`` for red; empty for none. Or what says them of a record.
     """
 
     title: str
@@ -33,7 +34,12 @@ class Column(NamedTuple):
     wrap: int = 0
     detail: int = 0
     least: int = 0
-    sgr: Callable[[Any], str] = lambda record: ""
+    whole: bool = False
+    sgr: str | Callable[[Any], str] = ""
+
+    def attributes(self, record: Any) -> str:
+        """The ANSI attributes of the record's cell."""
+        return self.sgr if isinstance(self.sgr, str) else self.sgr(record)
 
 
 class Screen(NamedTuple):
@@ -42,12 +48,12 @@ class Screen(NamedTuple):
     Attributes:
         width: Cells in a line of the terminal; None: not a terminal.
         colour: Whether ANSI attributes are shown.
-        now: The present, to leave out what today's times have in common.
+        now: The present, for tables to leave out what all times have in common with it; None: leave out nothing.
     """
 
     width: int | None
     colour: bool
-    now: datetime
+    now: datetime | None
 
 
 class Table:
@@ -109,13 +115,31 @@ class Table:
         ]
         for line in range(max(len(cell) for cell in cells)):
             parts = [(cell[line] if line < len(cell) else "", w) for cell, w in zip(cells, widths, strict=True)]
-            yield _padded(parts, [c.sgr(record) if self._screen.colour else "" for c in self._columns])
-        texts = [(c, self._text(c, record)) for c in self._below]
-        below = _GAP.join(f"{c.title}: {text}" for c, text in texts if text)
-        if below:
-            assert self._screen.width is not None  # noqa: S101  # nothing moves below its row off a terminal
-            for text in wrapped(below, self._screen.width - 4):
-                yield self._paint(f"    {text}", "2")
+            yield _padded(parts, [c.attributes(record) if self._screen.colour else "" for c in self._columns])
+        for text in self._details(record):
+            yield self._paint(f"    {text}", "2")
+
+    def _details(self, record: Any) -> Iterator[str]:
+        """What moved below the row, as many to a line as fit."""
+        if not self._below:
+            return
+        assert self._screen.width is not None  # noqa: S101  # nothing moves off a terminal
+        width = self._screen.width - 4
+        line = ""
+        for column in self._below:
+            text = self._text(column, record)
+            if not text:
+                continue
+            item = f"{column.title}: {text}"
+            if line and display_width(line) + len(_GAP) + display_width(item) <= width:
+                line += _GAP + item
+                continue
+            if line:
+                yield line
+            *lines, line = wrapped(item, width)
+            yield from lines
+        if line:
+            yield line
 
     def block(self, record: Any) -> Iterator[str]:
         """One record alone: a line for each value that there is."""
@@ -125,9 +149,9 @@ class Table:
             if not text:
                 continue
             width = self._screen.width
-            lines = wrapped(text, max(width - margin, 16)) if width else [text]
+            lines = wrapped(text, max(width - margin, 16)) if width and not column.whole else [text]
             title = column.title + " " * (margin - display_width(column.title))
-            sgr = column.sgr(record)
+            sgr = column.attributes(record)
             yield self._paint(title, "1") + self._paint(lines[0], sgr)
             for line in lines[1:]:
                 yield " " * margin + self._paint(line, sgr)
@@ -163,7 +187,10 @@ def display_width(text: str) -> int:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` cells, broken between words; a word breaks only if it is longer."""
+    """``text`` in lines of at most ``width`` cells, broken between words.
+
+    A word is broken only if it is longer than a line, and behind a hyphen if it has one.
+    """
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
@@ -175,8 +202,9 @@ def wrapped(text: str, width: int) -> list[str]:
         line = ""
         for character in word:
             if display_width(line) + _character_width(character) > width and line:
-                lines.append(line)
-                line = ""
+                end = line.rfind("-") + 1 or len(line)
+                lines.append(line[:end])
+                line = line[end:]
             line += character
     return [*lines, line]
 
@@ -203,6 +231,8 @@ def _time_format(columns: Sequence[Column], records: Sequence[Any], screen: Scre
     """What all times of the table leave out: today's date, this year."""
     if screen.width is None:
         return ""
+    if screen.now is None:
+        return "%Y-%m-%d %H:%M:%SZ"
     times = [t.astimezone(UTC) for r in records for c in columns if isinstance(t := c.value(r), datetime)]
     if all(t.date() == screen.now.date() for t in times):
         return "%H:%M:%SZ"

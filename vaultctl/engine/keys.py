@@ -39,10 +39,7 @@ class Keys:
         try:
             unseal(self._root_key, Binding("root key check", "", vault.id, 1), vault.root_key_check)
         except VerificationFailed:
-            raise VaultLocked(
-                "The root key does not belong to this vault.",
-                hint="Look at which database and which root key the configuration names: vaultctl doctor",
-            ) from None
+            raise _foreign() from None
 
     def create(self, tx: StoreTransaction, tenant: str) -> None:
         """Make the first keys of a tenant."""
@@ -87,10 +84,7 @@ class Keys:
 
     def _root_key(self, key_id: str, version: int) -> Key:
         if (key_id, version) != (self._root.id, self._root.version):
-            raise VaultLocked(
-                "The root key that was found is not the one that this vault's keys are wrapped with.",
-                hint="Look at which database and which root key the configuration names: vaultctl doctor",
-            )
+            raise _foreign()
         return self._root
 
     @staticmethod
@@ -102,3 +96,10 @@ class Keys:
         return VerificationFailed(
             f"A key of tenant {tenant!r} is missing from the database.", hint="Restore it from a backup."
         )
+
+
+def _foreign() -> VaultLocked:
+    return VaultLocked(
+        "The root key does not belong to this vault.",
+        hint="Look at which database and which root key the configuration names: vaultctl doctor",
+    )

@@ -1,7 +1,6 @@
 """The reaper: records what has ended by itself. Access never depends on it; expiry is checked at use."""
 
 from vaultctl.domain.records import Identity, LeaseState, SessionState
-from vaultctl.engine import leases, sessions, views
 from vaultctl.engine.authentication import IDLE_LIMIT_MICROS
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -25,6 +24,8 @@ def reap(tx: Transaction, limit: int) -> int:
 
     Rows that something other than the vault has changed are left as they are, for ``doctor`` to report.
     """
+    from vaultctl.engine import leases, sessions, views  # only when there is something to record
+
     count = 0
     for lease in tx.find_unchecked(LeaseRow, *_expired_leases(tx), limit=limit):
         if tx.is_authentic(lease):

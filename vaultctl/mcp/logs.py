@@ -39,6 +39,7 @@ def configure(level: str) -> None:
     root.setLevel(own if own == logging.DEBUG else max(own, logging.WARNING))
     logger.setLevel(own)
     logging.captureWarnings(True)
+    logging.raiseExceptions = False  # it would print a traceback where stderr is gone
     sys.excepthook = _on_exception
     threading.excepthook = lambda failure: _report(failure.exc_type)
     sys.unraisablehook = lambda failure: _report(failure.exc_type)

@@ -1,20 +1,19 @@
 """``vaultctl mcp serve``: from the configuration to a clean end.
 
-The vault is opened on its own thread while the SDK loads, which takes longer. Failing to open it is said on stderr
-before anything is served. Whatever ends the server (the client closes stdin or stdout, or a signal), the leases of
-this server are revoked, and it leaves within a second or so even if the vault hangs.
+The vault is opened first, so that what is wrong with it is said before the SDK has taken its second to load. Whatever
+ends the server (the client closes stdin or stdout, or a signal), the leases of this server are revoked, and it leaves
+within a second or two even if the vault hangs.
 """
 
 import gc
+import os
 import signal
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from types import FrameType
 
-from vaultctl.domain.errors import ExitStatus, VaultError
-from vaultctl.domain.text import safe
+from vaultctl.domain.errors import ExitStatus
 from vaultctl.mcp import logs
 from vaultctl.mcp.session import CLOSE_BOUND, AgentSession, open_session
 from vaultctl.mcp.settings import Settings, load
@@ -37,7 +36,10 @@ def serve(*, config: Path | None = None, tenant: str | None = None, database: st
         database: The embedded vault's store.
 
     Returns:
-        The exit status.
+        The exit status: 0, or 7 if not all leases could be released.
+
+    Raises:
+        VaultError: It can't start: the configuration, the token or the vault is not as it must be.
     """
     opening: Future[AgentSession] | None = None
     try:
@@ -45,23 +47,22 @@ def serve(*, config: Path | None = None, tenant: str | None = None, database: st
             signal.signal(number, _stop)
         wire = Wire()
         opening = _open(load(config=config, tenant=tenant, database=database))
-        run = _load_sdk()
         session = opening.result()
+        run = _load_sdk()
         logs.logger.info("Serving %s in session %s", session.agent, session.id)
         if wire.is_terminal:
             logs.logger.info("This speaks MCP and is meant to be started by an MCP client; Ctrl-D ends it")
         released = run(session, wire)
-    except VaultError as error:
-        return _report(error)
     except _StoppedError:
-        released = opening is None or _undo(opening)
-    except Exception as error:  # its text may hold anything
-        logs.logger.error("Unexpected: %s", type(error).__name__)
-        return ExitStatus.UNEXPECTED
+        released = _undo(opening)
+    except BaseException:
+        _undo(opening)
+        raise
     return ExitStatus.DONE if released else ExitStatus.UNAVAILABLE
 
 
 def _open(settings: Settings) -> "Future[AgentSession]":
+    os.environ.pop("VAULT_TOKEN", None)
     logs.configure(settings.log_level)
     worker = Worker("vault")
     return worker.submit(lambda: open_session(settings, worker))
@@ -78,22 +79,17 @@ def _load_sdk() -> Callable[[AgentSession, Wire], bool]:
     return lambda session, wire: anyio.run(run, session, wire)
 
 
-def _undo(opening: "Future[AgentSession]") -> bool:
-    if opening.cancel():
+def _undo(opening: "Future[AgentSession] | None") -> bool:
+    """End the session if one was or is being opened; whether all was released."""
+    if opening is None or opening.cancel():
         return True
     try:
-        return opening.result(CLOSE_BOUND).close_now()
-    except VaultError:
-        return True
+        session = opening.result(CLOSE_BOUND)
+        return session.close_now()
     except TimeoutError:
         return False
-
-
-def _report(error: VaultError) -> int:
-    sys.stderr.write(f"vaultctl mcp serve: {safe(error.message)}\n")
-    if error.hint:
-        sys.stderr.write(f"{safe(error.hint)}\n")
-    return error.exit_status
+    except Exception:  # it did not open, and whoever waits for it has been told
+        return True
 
 
 def _stop(_: int, __: FrameType | None) -> None:

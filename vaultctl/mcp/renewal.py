@@ -73,6 +73,8 @@ async def _attend(session: AgentSession, held: HeldLease) -> None:
         except LeaseAtMaximum:
             pass
         except VaultError as error:
+            if not session.holds(held):
+                return  # revoked meanwhile by the model itself
             logger.warning("Lease %s was refused a renewal: %s", lease.id, error.message)
             _settle(session, held, f"is not renewed any more and ends at {rfc3339(lease.expires_at)} at the latest")
             return

@@ -24,7 +24,7 @@ from mcp_types import (
 
 import vaultctl
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import InternalError, InvalidInput, NotFound, VaultError
+from vaultctl.domain.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, VaultError
 from vaultctl.domain.records import Credential
 from vaultctl.domain.text import safe
 from vaultctl.domain.times import rfc3339
@@ -70,6 +70,12 @@ class _Tool(Generic[Arguments]):
     description: Tool
     arguments: type[Arguments]
     run: Callable[[AgentSession, Arguments, Context], Awaitable[JSON]]
+    next_steps: tuple[tuple[type[VaultError], str], ...] = ()
+
+    def next_step(self, error: VaultError) -> str:
+        """What a model can do about ``error``: hints are written for people, who have a shell."""
+        known = (text for kind, text in (*self.next_steps, *_NEXT_STEPS) if isinstance(error, kind))
+        return next(known, error.hint)
 
     async def call(self, session: AgentSession, arguments: JSON, context: Context) -> JSON:
         try:
@@ -87,16 +93,16 @@ def build(session: AgentSession) -> Server[Any]:
         return ListToolsResult(tools=[tool.description for tool in _TOOLS.values()])
 
     async def call_tool(context: Context, params: CallToolRequestParams) -> CallToolResult:
+        tool = _TOOLS.get(params.name)
+        if tool is None:
+            return _refusal("There is no such tool.", f"There are {', '.join(_TOOLS)}.")
         try:
-            tool = _TOOLS.get(params.name)
-            if tool is None:
-                raise NotFound("There is no such tool.", hint=f"There are {', '.join(_TOOLS)}.")
             answer = await tool.call(session, params.arguments or {}, context)
         except VaultError as error:
-            return _refusal(error)
+            return _refusal(error.message, tool.next_step(error))
         except Exception as error:  # its text may hold anything
             logger.error("Unexpected in a tool: %s", type(error).__name__)
-            return _refusal(InternalError("The vault server met an unexpected error.", hint="Try again, or report it."))
+            return _refusal("The vault server met an unexpected error.", "Try again, or report it.")
         if notices := session.take_notices():
             answer["notices"] = notices
         text = json.dumps(answer, ensure_ascii=False)
@@ -114,8 +120,8 @@ def build(session: AgentSession) -> Server[Any]:
     return server
 
 
-def _refusal(error: VaultError) -> CallToolResult:
-    text = f"{error.message} {error.hint}".rstrip()
+def _refusal(message: str, next_step: str) -> CallToolResult:
+    text = f"{message} {next_step}".rstrip()
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
 
 
@@ -182,6 +188,18 @@ def _claims(context: Context) -> dict[str, str]:
     info = params.client_info
     said = {"clientName": info.name, "clientVersion": info.version}
     return {key: safe(text)[:_LONGEST_CLAIM] for key, text in said.items() if text}
+
+
+_NEXT_STEPS: tuple[tuple[type[VaultError], str], ...] = (
+    (NotAuthenticated, "Ask the person you work for to start the vault's MCP server again, with a valid token."),
+)
+_ABOUT_A_NAME: tuple[tuple[type[VaultError], str], ...] = (
+    (NotFound, "See vault_list_credentials for what you can use, or ask the person you work for about access."),
+)
+_ABOUT_A_LEASE: tuple[tuple[type[VaultError], str], ...] = (
+    (NotFound, "Give a leaseId that vault_get_credential answered, or request a new lease with it."),
+    (Conflict, "Request a new lease with vault_get_credential if you still need the credential."),
+)
 
 
 def _schema(properties: JSON, *, required: list[str] | None = None) -> JSON:
@@ -270,6 +288,7 @@ _TOOLS: dict[str, _Tool[Any]] = {
             ),
             _GetCredential,
             _get_credential,
+            _ABOUT_A_NAME,
         ),
         _Tool(
             Tool(
@@ -322,6 +341,7 @@ _TOOLS: dict[str, _Tool[Any]] = {
             ),
             _OneLease,
             _renew_lease,
+            _ABOUT_A_LEASE,
         ),
         _Tool(
             Tool(
@@ -339,6 +359,7 @@ _TOOLS: dict[str, _Tool[Any]] = {
             ),
             _OneLease,
             _revoke_lease,
+            _ABOUT_A_LEASE,
         ),
     )
 }

@@ -4,7 +4,6 @@ Everything about a run is in :class:`AgentSession`, nothing in module globals, s
 """
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -121,6 +120,10 @@ class AgentSession:
     def held(self) -> list[HeldLease]:
         """The leases that this server answers for."""
         return list(self._held.values())
+
+    def holds(self, held: HeldLease) -> bool:
+        """Whether this server still answers for the lease."""
+        return held.lease.id in self._held
 
     def wake(self) -> None:
         """Tell the keeper that there is something new to keep."""
@@ -321,9 +324,8 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
     vault = _connect(settings, settings.token.reveal())
     try:
         who = vault.whoami()
-        kind = who.token.kind if who.token else None
         agent = who.identity.name
-        if kind not in ("agent", "session") or who.identity.type != "agent" or agent is None:
+        if who.identity.type != "agent" or agent is None:
             raise NotAllowed(
                 "The MCP server acts for an agent, and this token is not an agent's.",
                 hint="Mint one: vaultctl token create --agent NAME",
@@ -333,8 +335,8 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
                 f"The token belongs to the agent {agent}, not to the agent that is configured.",
                 hint="Remove agentName (VAULT_AGENT_NAME), or use that agent's token.",
             )
-        if kind == "session":
-            session_id = who.identity.session_id or ""
+        if who.session is not None:
+            session_id = who.session.id
             if settings.session_id not in (None, session_id):
                 raise NotAllowed(
                     "The token belongs to another session than CORTEX_SESSION_ID names.",
@@ -354,7 +356,6 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
         vault.close()
         raise
     vault.close()
-    os.environ.pop("VAULT_TOKEN", None)
     return AgentSession(own, worker, settings, session_id=opened.session.id, agent=agent, is_own=is_own)
 
 

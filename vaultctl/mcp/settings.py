@@ -161,7 +161,7 @@ def load(
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise InvalidInput(f"{path.name} is not a file.")
@@ -188,6 +188,10 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
             f"{path.name} holds a token and others than its owner may read it.", hint=f"Run chmod 600 {path.name}"
         )
     return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a pipe in place of the file would keep us for ever
 
 
 def _refuse_untrusted(found: Mapping[str, _Setting]) -> None:

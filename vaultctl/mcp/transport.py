@@ -5,6 +5,7 @@ speak. Here reading and writing are in daemon threads.
 """
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import CancelledError
@@ -14,7 +15,7 @@ from functools import partial
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.wire import Wire
@@ -37,6 +38,7 @@ async def messages(wire: Wire, gone: Callable[[], None]) -> AsyncIterator[tuple[
     """
     arriving, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, leaving = anyio.create_memory_object_stream[SessionMessage](0)
+    replies = outgoing.clone()
     loop = asyncio.get_running_loop()
     ignored = 0
     written = anyio.Event()
@@ -49,31 +51,36 @@ async def messages(wire: Wire, gone: Callable[[], None]) -> AsyncIterator[tuple[
             ignored += 1
             if ignored == 1:
                 logger.warning("Ignored a line on stdin that is no JSON-RPC message; more of them are ignored silently")
+            request_id = _request_id(line)
+            if request_id is not None:  # a lone surrogate, say: without an answer the client would wait for ever
+                error = ErrorData(code=PARSE_ERROR, message="Parse error")
+                await replies.send(SessionMessage(JSONRPCError(jsonrpc="2.0", id=request_id, error=error)))
             return
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await arriving.send(SessionMessage(message))
+        await arriving.send(SessionMessage(message))
 
     async def end() -> None:
         gone()
         arriving.close()
+        replies.close()
 
     def read() -> None:
-        for line in wire.lines():
-            if not _run(receive(line), loop):
-                return
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            for line in wire.lines():
+                if not _run(receive(line), loop):
+                    return
         _run(end(), loop)
 
     async def write() -> None:
         writer = Worker("mcp-stdout")
-        with leaving:
-            async for message in leaving:
-                line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
-                try:
+        try:
+            with leaving:
+                async for message in leaving:
+                    line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                     await asyncio.wrap_future(writer.submit(partial(wire.write, line)))
-                except OSError:
-                    gone()
-                    break
-        written.set()
+        except OSError:
+            gone()
+        finally:
+            written.set()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(write)
@@ -81,11 +88,20 @@ async def messages(wire: Wire, gone: Callable[[], None]) -> AsyncIterator[tuple[
         try:
             yield incoming, outgoing
         finally:
-            for stream in (arriving, incoming, outgoing):
+            for stream in (arriving, incoming, outgoing, replies):
                 stream.close()
             with anyio.move_on_after(_DRAIN_BOUND, shield=True):
                 await written.wait()
             tasks.cancel_scope.cancel()
+
+
+def _request_id(line: bytes) -> str | int | None:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    request_id = message.get("id") if isinstance(message, dict) and "method" in message else None
+    return request_id if isinstance(request_id, str | int) and str(request_id).isprintable() else None
 
 
 def _run(coroutine: Coroutine[None, None, None], loop: asyncio.AbstractEventLoop) -> bool:

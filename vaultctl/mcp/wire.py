@@ -2,10 +2,7 @@
 
 import os
 import select
-import sys
 from collections.abc import Iterator
-
-from vaultctl.domain.errors import InvalidInput
 
 LONGEST_LINE = 4 * 1024 * 1024
 """Bytes of the longest line that is read. The tools' arguments need a few hundred."""
@@ -20,13 +17,6 @@ class Wire:
     """
 
     def __init__(self) -> None:
-        """Take them.
-
-        Raises:
-            InvalidInput: One of them is closed.
-        """
-        if sys.stdin is None or sys.stdout is None:
-            raise InvalidInput("stdin and stdout must be open.", hint="An MCP client is to start this server.")
         self.is_terminal = os.isatty(0)
         self._in, self._out = os.dup(0), os.dup(1)
         nothing = os.open(os.devnull, os.O_RDONLY)

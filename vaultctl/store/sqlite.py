@@ -22,8 +22,11 @@ from vaultctl.store.migrations import MIGRATIONS, Migration
 from vaultctl.store.rows import Row
 from vaultctl.store.turnstile import Turnstile
 
-_CHECKPOINT_BYTES = 1_000_000
-"""A WAL longer than this is checkpointed after a commit; each command reads the WAL when it opens the database."""
+_CHECKPOINT_BYTES = 4_000_000
+"""A WAL longer than this is checkpointed after a commit."""
+
+_CLOSING_BYTES = 400_000
+"""A writer that leaves a WAL longer than this checkpoints it: whoever opens the database next reads all of it."""
 
 _CLOCK_TOLERANCE = 5 * 60 * SECOND
 
@@ -101,7 +104,7 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            self._checkpoint_when_long(connection)
+            self._checkpoint_over(_CHECKPOINT_BYTES, connection)
 
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The system's time and that of the last audit entry, in microseconds since 1970."""
@@ -118,6 +121,7 @@ class SqliteStore:
         """Close all connections, the writer under the lock and before the last reader, so that none checkpoints."""
         if self._writer is not None:
             with suppress(VaultError, sqlite3.Error), self._reader(), self._turnstile.turn():
+                self._checkpoint_over(_CLOSING_BYTES, self._writer)
                 self._writer.close()
             self._writer = None
         with self._readers_lock:
@@ -172,9 +176,9 @@ class SqliteStore:
             self._writer = _connect(self.path, writable=True)
             apply_migrations(self._writer, migrations)
 
-    def _checkpoint_when_long(self, connection: sqlite3.Connection) -> None:
+    def _checkpoint_over(self, size: int, connection: sqlite3.Connection) -> None:
         with suppress(OSError, sqlite3.Error):  # the commit stands, whatever becomes of the checkpoint
-            if Path(f"{self.path}-wal").stat().st_size > _CHECKPOINT_BYTES:
+            if Path(f"{self.path}-wal").stat().st_size > size:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 

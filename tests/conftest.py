@@ -1,0 +1,61 @@
+"""What every test has: no configuration of the developer's, a clock that the test moves, a folder that is fast."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.times import SECOND, from_micros
+
+settings.register_profile("vaultctl", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("vaultctl")
+
+
+class Clock:
+    """A clock in microseconds since 1970 that stands still until it is moved."""
+
+    def __init__(self, start: int = 1_800_000_000 * SECOND) -> None:
+        self.micros = start
+
+    def __call__(self) -> int:
+        return self.micros
+
+    @property
+    def now(self) -> datetime:
+        return from_micros(self.micros)
+
+    def advance(self, span: str | timedelta) -> datetime:
+        """Move on by ``span`` (``"15m"``); answers the new time. Backwards only with a ``timedelta``."""
+        moved = Duration.parse(span) if isinstance(span, str) else span
+        self.micros += moved // timedelta(microseconds=1)
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_developers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.lstrip("_").startswith(("VAULT", "CORTEX")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "vaultctl-home"
+    monkeypatch.setenv("VAULTCTL_HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(home / name))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fast_path() -> Iterator[Path]:
+    """A temporary folder, in memory where the machine has such a place: most tests are not about the disk."""
+    shared = Path("/dev/shm")
+    in_memory = shared.is_dir() and os.access(shared, os.W_OK)
+    with tempfile.TemporaryDirectory(prefix="vaultctl-test-", dir=shared if in_memory else None) as directory:
+        yield Path(directory)

@@ -1,0 +1,174 @@
+"""``vaultctl audit``: what happened, every access and every refusal.
+
+A command of its own; subcommands will make it a group, before whose verbs no filter may stand.
+"""
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vaultctl.cli import options as opt
+from vaultctl.cli import output
+from vaultctl.cli.base import Invocation, invocation, plain_commands, verb
+from vaultctl.cli.tables import Column
+from vaultctl.domain.times import parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vaultctl.client import Vault
+    from vaultctl.domain.records import AuditEntry
+
+app = plain_commands()
+
+POLL_SECONDS = 0.5
+"""How often --follow looks for new entries."""
+
+_WHEN = "like 2026-11-23T09:00:00Z, 2026-11-23 or 2h (ago)."
+
+
+def _moment(what: str) -> Any:
+    def parse(text: str) -> datetime:
+        return parse_moment(text, datetime.now(UTC), what=what)
+
+    return parse
+
+
+@verb(
+    app,
+    "audit",
+    "vaultctl audit --session cortex_sess_abc123",
+    "vaultctl audit --agent deploy-agent --event lease.denied --since 24h -o json",
+    "vaultctl audit --filter identity.name=deploy-agent --limit 0 -o csv",
+)
+def audit(
+    ctx: typer.Context,
+    agent: Annotated[str | None, opt.option("--agent", metavar="NAME", help="The trail of this agent.")] = None,
+    session: Annotated[str | None, opt.option("--session", metavar="ID", help="The trail of this run.")] = None,
+    credential: Annotated[
+        str | None, opt.option("--credential", metavar="NAME", help="What concerns this credential.")
+    ] = None,
+    event: Annotated[
+        list[str] | None,
+        opt.option(
+            "--event", metavar="EVENT", help="Like lease.denied. Repeatable.", autocompletion=opt.values_of("Event")
+        ),
+    ] = None,
+    lease: Annotated[str | None, opt.option("--lease", metavar="ID", help="What concerns this lease.")] = None,
+    since: Annotated[
+        Any, opt.option("--since", metavar="TIME", help=f"Not before, {_WHEN}", parser=_moment("start"))
+    ] = None,
+    until: Annotated[
+        Any, opt.option("--until", metavar="TIME", help="Before; likewise.", parser=_moment("end"))
+    ] = None,
+    filter: Annotated[
+        list[str] | None,
+        opt.option(
+            "--filter",
+            metavar="FIELD=VALUE",
+            help="A field of the entry itself: identity.type, identity.name, identity.userId, identity.email, "
+            "identity.sessionId, credentialName, leaseId or event. Repeatable.",
+        ),
+    ] = None,
+    limit: Annotated[
+        Any, opt.option("--limit", metavar="N", help="The newest N; 100 if left out, 0 for all.", parser=opt.limit)
+    ] = 100,
+    follow: Annotated[
+        bool, opt.option("--follow", help="Go on with new entries until Ctrl-C. With -o json an object a line.")
+    ] = False,
+) -> None:
+    """Show the audit log, oldest entry first: who used what, when, and why.
+
+    --agent and --session find the whole trail, what others did to it included; --filter asks who acted, strictly.
+    """
+    run = invocation(ctx)
+    filters: dict[str, Any] = {
+        "filter": opt.pairs(filter, "filter"),
+        "agent": agent,
+        "session": session,
+        "credential": credential,
+        "lease": lease,
+        "events": event or (),
+        "since": since,
+        "until": until,
+    }
+    columns = [c for c in COLUMNS if not (c.title == "session" and session)]
+    with run.vault() as vault:
+        if follow:
+            _follow(run, vault, columns, filters, limit)
+            return
+        found = vault.audit_log.query(**filters, limit=limit or None)
+    from vaultctl.domain.records import AuditEntry
+
+    output.many(run, found, AuditEntry, columns, lambda e: e.id)
+
+
+def _follow(run: Invocation, vault: "Vault", columns: list[Column], filters: dict[str, Any], limit: int) -> None:
+    """The entries that there are, then those that come, until somebody interrupts it."""
+    import gc
+
+    from vaultctl.domain.records import AuditEntry
+
+    gc.enable()
+    show: Callable[[list[AuditEntry]], None] = output.stream(run, AuditEntry, columns, lambda e: e.id)
+    batch = vault.audit_log.query(**filters, limit=limit or None)
+    last = -1
+    show(batch)
+    while True:
+        if batch:
+            last = batch[-1].seq
+        output.wait_for_reader_to_go(POLL_SECONDS)
+        batch = list(vault.audit_log.after(last, **filters))
+        if batch:
+            show(batch)
+
+
+def outcome(entry: "AuditEntry") -> str:
+    """What came of it, in a few words, and whom it concerned if not whoever acted."""
+    text = _result(entry)
+    subject = entry.details.get("agent") or entry.details.get("email")
+    return f"{text} ({subject})" if subject and subject != entry.identity.label else text
+
+
+def _result(entry: "AuditEntry") -> str:
+    details = entry.details
+    match entry.event.value.partition(".")[2]:
+        case "denied":
+            text = f"denied: {details['rule']}" if details.get("rule") else "denied"
+            return f"{text} in {details['operation']}" if entry.event.value == "access.denied" else text
+        case "created" | "renewed" as done if entry.lease_id:
+            text = f"{'granted' if done == 'created' else done} {details.get('ttl', '')}".strip()
+            asked = details.get("requestedTTL")
+            return text if asked in (None, details.get("ttl")) else f"{text} of {asked}"
+        case "expired":
+            return "expired"
+        case "revoked" | "ended" | "deleted" as done:
+            ended = [opt.count(details[f"{kind}s"], kind) for kind in ("session", "lease") if details.get(f"{kind}s")]
+            reason = details.get("reason")
+            text = done if reason in (None, done) else f"{done}: {reason}"
+            return f"{text}, with {' and '.join(ended)}" if ended else text
+    return "ok"
+
+
+def _colour(entry: "AuditEntry") -> str:
+    match entry.event.value.partition(".")[2]:
+        case "denied":
+            return "31"
+        case "expired" | "revoked" | "deleted":
+            return "33"
+        case "created" | "renewed" if entry.lease_id:
+            return "32"
+    return ""
+
+
+COLUMNS = [
+    Column("time", lambda e: e.timestamp, least=9),
+    Column("event", lambda e: e.event.value, least=15),
+    Column("agent", lambda e: e.identity.label, detail=1, least=14),
+    Column("credential", lambda e: e.credential_name, least=16),
+    Column("purpose", lambda e: e.identity.purpose, wrap=24, detail=2, least=24),
+    Column("lease", lambda e: e.lease_id, detail=2, least=28),
+    Column("session", lambda e: e.identity.session_id or e.details.get("sessionId"), detail=3, least=31),
+    Column("outcome", outcome, wrap=14, sgr=_colour, least=14),
+]

@@ -1,0 +1,135 @@
+"""``vaultctl init``, ``status``, ``doctor`` and ``whoami``: the vault as a whole."""
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from vaultctl.cli import options as opt
+from vaultctl.cli import output
+from vaultctl.cli.base import invocation, passphrase_prompt, plain_commands, verb
+from vaultctl.cli.tables import Column
+from vaultctl.domain.errors import ExitStatus
+
+app = plain_commands()
+
+_PROVIDERS = ("auto", "keyring", "file", "passphrase")
+
+_INITIALISED = [
+    Column("vault", lambda i: i.vault_id),
+    Column("home", lambda i: i.home),
+    Column("database", lambda i: i.database),
+    Column("tenant", lambda i: i.tenant),
+    Column("root key", lambda i: i.root_key),
+    Column("why", lambda i: i.root_key_note),
+]
+
+_STATUS = [
+    Column("state", lambda s: s.state, sgr=lambda s: "32" if s.state == "ready" else "31"),
+    Column("vault", lambda s: s.vault_id),
+    Column("home", lambda s: s.home),
+    Column("database", lambda s: s.database),
+    Column("schema", lambda s: s.schema_version),
+    Column("root key", lambda s: s.root_key),
+    Column("default tenant", lambda s: s.default_tenant),
+    Column("tenants", lambda s: s.tenants),
+    Column("active sessions", lambda s: s.active_sessions),
+    Column("active leases", lambda s: s.active_leases),
+]
+
+_LEVELS = {"ok": "32", "warning": "33", "problem": "31"}
+
+_FINDINGS = [
+    Column("level", lambda f: f.level, sgr=lambda f: _LEVELS[f.level]),
+    Column("check", lambda f: f.check),
+    Column("finding", lambda f: f.message, wrap=30),
+    Column("hint", lambda f: f.hint, wrap=30, detail=1),
+]
+
+_WHOAMI = [
+    Column("tenant", lambda w: w.tenant),
+    Column("you", lambda w: w.identity.label),
+    Column("type", lambda w: w.identity.type),
+    Column("role", lambda w: w.role.value),
+    Column("session", lambda w: w.identity.session_id),
+    Column("token", lambda w: w.token and w.token.id),
+    Column("expires", lambda w: w.token and w.token.expires_at),
+    Column("reaches", lambda w: w.reaches or "nothing"),
+]
+
+
+@verb(app, "init", "vaultctl init", "vaultctl init --tenant my-org --root-key passphrase")
+def init(
+    ctx: typer.Context,
+    root_key: Annotated[
+        str,
+        opt.option(
+            "--root-key",
+            metavar="WHERE",
+            help="Where the root key is kept: keyring, file or passphrase; auto picks the keyring if one answers.",
+            autocompletion=lambda: list(_PROVIDERS),
+        ),
+    ] = "auto",
+) -> None:
+    """Create a vault on this machine, with one tenant: --tenant, else VAULT_TENANT, else 'default'."""
+    run = invocation(ctx)
+    from vaultctl.client.setup import initialise
+
+    made = initialise(
+        tenant=run.tenant_asked_for or "default",
+        root_key=root_key,
+        database=run.database,
+        ask_passphrase=passphrase_prompt(confirm=True),
+    )
+    output.one(run, made, _INITIALISED, lambda i: i.vault_id)
+    if "VAULT_TOKEN" in os.environ:
+        from vaultctl.cli.console import warn
+
+        warn(
+            "VAULT_TOKEN is set, and the commands will use it, not the rights of the vault's owner.",
+            "Unset VAULT_TOKEN to act as the owner.",
+        )
+    run.tell("Next:")
+    run.tell("  vaultctl credential create shopify-api-key --type api-key")
+    run.tell("  vaultctl token create --agent deploy-agent --credential 'shopify-*'")
+
+
+@verb(app, "status", "vaultctl status")
+def status(ctx: typer.Context) -> None:
+    """Show where the vault is, and whether it works."""
+    run = invocation(ctx)
+    from vaultctl.cli.console import report
+    from vaultctl.client.status import vault_status
+    from vaultctl.domain.errors import VaultUnavailable
+
+    found = vault_status(database=run.database, ask_passphrase=passphrase_prompt())
+    output.one(run, found, _STATUS, lambda s: s.state)
+    if found.state != "ready":
+        report(VaultUnavailable(found.problem or f"The vault is {found.state}.", hint=found.hint or ""))
+        raise typer.Exit(ExitStatus.UNAVAILABLE)
+
+
+@verb(app, "doctor", "vaultctl doctor")
+def doctor(ctx: typer.Context) -> None:
+    """Look for what is wrong, or will be, and say what to do. Changes nothing.
+
+    Exit status 6 says that there is a problem.
+    """
+    run = invocation(ctx)
+    from vaultctl.client.doctor import Finding, diagnose
+
+    findings = diagnose(database=run.database, ask_passphrase=passphrase_prompt())
+    output.many(run, findings, Finding, _FINDINGS, lambda f: f"{f.level} {f.check}")
+    problems = sum(finding.level == "problem" for finding in findings)
+    run.tell(f"{opt.count(problems, 'problem')}." if problems else "No problems.")
+    if problems:
+        raise typer.Exit(ExitStatus.CONFLICT)
+
+
+@verb(app, "whoami", "vaultctl whoami")
+def whoami(ctx: typer.Context) -> None:
+    """Show who the vault takes you for, and which credentials you reach."""
+    run = invocation(ctx)
+    with run.vault() as vault:
+        me: Any = vault.whoami()
+    output.one(run, me, _WHOAMI, lambda w: w.identity.label)

@@ -1,0 +1,218 @@
+"""The root key in ``root.key.sealed``: encrypted under a key that Argon2id derives from a passphrase.
+
+The parameters are those of RFC 9106, section 4, second recommended option: 3 passes, 4 lanes, 64 MiB. They
+and the key's id are associated data, so none can be exchanged.
+"""
+
+import os
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from vaultctl.crypto.envelope import KEY_BYTES
+from vaultctl.crypto.root_keys import private_files
+from vaultctl.crypto.root_keys.shape import KEY_ID, ProviderContext, RootKey
+from vaultctl.domain.errors import InvalidInput, VaultLocked
+from vaultctl.domain.ids import RandomBytes
+from vaultctl.domain.records import json_name
+from vaultctl.domain.secrets import Secret
+
+SHORTEST = 8
+"""Characters that a new passphrase has at least."""
+
+_LIMIT = 4_096
+_SALT_BYTES = 16
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+_LONGEST = 4_096
+
+
+class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=json_name):
+    """The file. The bounds keep a tampered one from taking all memory or time; 8 KiB a lane is Argon2's own."""
+
+    key_id: Annotated[str, msgspec.Meta(pattern=f"^{KEY_ID}$")]
+    salt: Annotated[bytes, msgspec.Meta(min_length=_SALT_BYTES, max_length=_SALT_BYTES)]
+    nonce: Annotated[bytes, msgspec.Meta(min_length=_NONCE_BYTES, max_length=_NONCE_BYTES)]
+    ciphertext: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES + _TAG_BYTES, max_length=KEY_BYTES + _TAG_BYTES)]
+    format: Literal["vaultctl-sealed-root-key-1"] = "vaultctl-sealed-root-key-1"
+    kdf: Literal["argon2id"] = "argon2id"
+    passes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4
+    memory_kib: Annotated[int, msgspec.Meta(ge=8 * 16, le=1_048_576)] = 65_536
+
+    @property
+    def associated_data(self) -> bytes:
+        """Everything but nonce and ciphertext, unambiguously encoded."""
+        return msgspec.msgpack.encode(
+            (self.format, self.key_id, self.kdf, self.passes, self.lanes, self.memory_kib, self.salt)
+        )
+
+
+def create(ctx: ProviderContext, random: RandomBytes) -> tuple[RootKey, str]:
+    """Seal a new key under the passphrase, or open the one that is there.
+
+    Raises:
+        InvalidInput: The passphrase is shorter than 8 characters.
+        VaultLocked: There is no passphrase; or a sealed key is there and does not open.
+        VaultUnavailable: The directory can't be written.
+    """
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    path = _path(ctx)
+    secret = _passphrase(ctx)
+    if len(_normal(secret)) < SHORTEST:
+        raise InvalidInput(
+            f"The passphrase is shorter than {SHORTEST} characters.", hint="Take four or more random words."
+        )
+    root = RootKey.new(random)
+    unsealed = _Sealed(root.id, random(_SALT_BYTES), random(_NONCE_BYTES), b"")
+    sealing_key = _derive(secret, unsealed)
+    ciphertext = AESGCM(sealing_key).encrypt(unsealed.nonce, root.key, unsealed.associated_data)
+    sealed = msgspec.structs.replace(unsealed, ciphertext=ciphertext)
+    if private_files.create(path, msgspec.json.format(msgspec.json.encode(sealed)) + b"\n"):
+        ctx.made.add(root.id)
+        return root, f"The root key is in {path}, sealed under your passphrase."
+    return (
+        _open(_read(path), secret, path),
+        f"The root key is the one that was already in {path}, sealed under your passphrase.",
+    )
+
+
+def load(key_id: str, ctx: ProviderContext) -> RootKey:
+    """The key of that id.
+
+    Raises:
+        VaultLocked: The file is missing, not private, malformed or holds another key; there is no passphrase, or a
+            wrong one.
+    """
+    path = _path(ctx)
+    return _open(_read_of(key_id, path), _passphrase(ctx), path)
+
+
+def forget(key_id: str, ctx: ProviderContext) -> None:
+    """Remove the file, if it holds that key."""
+    path = _path(ctx)
+    if path.exists() and _read(path).key_id == key_id:
+        private_files.remove(path)
+
+
+def problems(key_id: str, ctx: ProviderContext) -> list[str]:
+    """What keeps the file from being read, and what a crash left beside it. The passphrase is not asked for."""
+    path = _path(ctx)
+    try:
+        _read_of(key_id, path)
+    except VaultLocked as error:
+        return [f"{error.message} {error.hint}", *private_files.leftovers_of(path)]
+    return private_files.leftovers_of(path)
+
+
+def _read_of(key_id: str, path: Path) -> _Sealed:
+    sealed = _read(path)
+    if sealed.key_id != key_id:
+        raise VaultLocked(
+            f"The file {path} holds another root key than the one of this vault.",
+            hint="Put this vault's own file back from its copy.",
+        )
+    return sealed
+
+
+def _read(path: Path) -> _Sealed:
+    content = private_files.read(path, _LIMIT)
+    try:
+        return msgspec.json.decode(content, type=_Sealed)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        raise VaultLocked(
+            f"The sealed root key {path} is damaged or cut short.",
+            hint="Put it back from its copy. If no vault was ever made with it, move it away.",
+        ) from None
+
+
+def _open(sealed: _Sealed, secret: Secret, path: Path) -> RootKey:
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    sealing_key = _derive(secret, sealed)
+    try:
+        key = AESGCM(sealing_key).decrypt(sealed.nonce, sealed.ciphertext, sealed.associated_data)
+    except InvalidTag:
+        raise VaultLocked(
+            "The passphrase is wrong.", hint=f"Try again; if it is surely right, {path} was changed: put back its copy."
+        ) from None
+    return RootKey(sealed.key_id, key)
+
+
+def _derive(secret: Secret, sealed: _Sealed) -> bytes:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+    try:
+        kdf = Argon2id(
+            salt=sealed.salt,
+            length=KEY_BYTES,
+            iterations=sealed.passes,
+            lanes=sealed.lanes,
+            memory_cost=sealed.memory_kib,
+        )
+        return kdf.derive(_normal(secret).encode())
+    except MemoryError:
+        problem = "There is not enough memory to open the root key with a passphrase."
+        hint = f"It takes {sealed.memory_kib // 1024} MiB."
+    except UnsupportedAlgorithm:
+        problem = "The OpenSSL of this installation has no Argon2id."
+        hint = "Reinstall the Python package cryptography from its wheel."
+    raise VaultLocked(problem, hint=hint)
+
+
+def _passphrase(ctx: ProviderContext) -> Secret:
+    if "VAULT_PASSPHRASE" in ctx.environ:
+        return _checked(ctx.environ["VAULT_PASSPHRASE"], "VAULT_PASSPHRASE")
+    if "VAULT_PASSPHRASE_FILE" in ctx.environ:
+        return _checked(_from_file(ctx.environ["VAULT_PASSPHRASE_FILE"]), "The file that VAULT_PASSPHRASE_FILE names")
+    if ctx.ask_passphrase is None:
+        raise VaultLocked(
+            f"The vault in {ctx.vault_home} opens with a passphrase, and there is nobody to ask.",
+            hint="Set VAULT_PASSPHRASE_FILE to a file that only you can read, or VAULT_PASSPHRASE.",
+        )
+    return _checked(ctx.ask_passphrase().reveal(), "The passphrase")
+
+
+def _checked(text: str, where: str) -> Secret:
+    if not text:
+        raise VaultLocked(f"{where} is empty.", hint="Give the passphrase of this vault.")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        size = None
+    if size is None:
+        raise VaultLocked(f"{where} is not UTF-8 text.", hint="Save it as UTF-8.")
+    if size > _LONGEST:
+        raise VaultLocked(f"{where} is longer than {_LONGEST} bytes.", hint="Is it the right one?")
+    return Secret(text)
+
+
+def _from_file(name: str) -> str:
+    path = Path(name)
+    try:
+        # May be a pipe, as in VAULT_PASSPHRASE_FILE=<(pass show vault): so it is read as it comes.
+        with open(path, "rb") as file:
+            private_files.require_private(path, os.fstat(file.fileno()).st_mode)
+            content = file.read(_LONGEST + 3)
+    except (OSError, ValueError):
+        content = None
+    if content is None:
+        raise VaultLocked(
+            "The file that VAULT_PASSPHRASE_FILE names can't be read.", hint="Look at its path and owner."
+        )
+    content = content.removesuffix(b"\r\n") if content.endswith(b"\r\n") else content.removesuffix(b"\n")
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _normal(secret: Secret) -> str:
+    # Keyboards and systems spell the same letters differently; NFC as in RFC 8265, section 4.2.2.
+    return unicodedata.normalize("NFC", secret.reveal())
+
+
+def _path(ctx: ProviderContext) -> Path:
+    return ctx.data_dir / "root.key.sealed"
