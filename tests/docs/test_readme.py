@@ -15,6 +15,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
+# `init` would otherwise put its root key into the keyring of whoever runs the tests.
+NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+
+
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
@@ -24,7 +28,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """A reader's environment: the command on the path, a home of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("VAULT", "CORTEX"))}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return kept | {"PATH": path, "VAULTCTL_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    return kept | {"PATH": path, "VAULTCTL_HOME": str(tmp_path / "home"), "HOME": str(tmp_path), **NO_KEYRING}
 
 
 def test_every_command_and_the_python_example_work_as_pasted(environment: dict[str, str], tmp_path: Path) -> None:

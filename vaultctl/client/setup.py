@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
-from vaultctl.client.home import Settings, database_path, locate, save_settings, sync_directory
+from vaultctl.client.home import Home, Settings, database_path, locate, save_settings, sync_directory
 from vaultctl.crypto.root_keys import create_root_key, forget_root_key
 from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultUnavailable
 from vaultctl.domain.names import check_name
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.founding import found_vault
 from vaultctl.store.sqlite import SqliteStore, create_database, settle
+from vaultctl.store.turnstile import Turnstile
 
 RootKeyKind = Literal["auto", "keyring", "file", "passphrase"]
+_PATIENCE = 30.0
+"""Seconds to wait for another process that is creating the same vault."""
+
 _KINDS = ("auto", "keyring", "file", "passphrase")
 
 
@@ -63,13 +67,26 @@ def initialise(
     place = locate(home)
     path = database_path(place, database, None)
     if path.exists():
-        raise AlreadyExists(f"There is a vault at {path} already.", hint="Look at it: vaultctl status")
+        raise _taken(path)
     try:
         for directory in {place.data, place.config, path.parent}:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise _unwritable(Path(error.filename or place.data), error) from None
 
+    turnstile = Turnstile(path, _PATIENCE)
+    try:
+        with turnstile.turn():  # two attempts at once would undo each other's root key
+            return _create(place, path, tenant, root_key, ask_passphrase)
+    finally:
+        turnstile.close()
+
+
+def _create(
+    place: Home, path: Path, tenant: str, root_key: str, ask_passphrase: Callable[[], Secret] | None
+) -> Initialised:
+    if path.exists():
+        raise _taken(path)
     context = provider_context(place, ask_passphrase)
     root, config, note = create_root_key(root_key, context, os.urandom)  # type: ignore[arg-type]
     aside = path.with_name(f".{path.name}.new-{os.getpid()}")
@@ -86,7 +103,7 @@ def initialise(
         try:
             os.link(aside, path)  # unlike a rename, this never replaces a vault that somebody else just made
         except FileExistsError:
-            raise AlreadyExists(f"There is a vault at {path} already.", hint="Look at it: vaultctl status") from None
+            raise _taken(path) from None
         sync_directory(path.parent)
     except BaseException as error:
         if not path.exists():
@@ -101,6 +118,10 @@ def initialise(
             with suppress(OSError):
                 Path(f"{aside}{leftover}").unlink(missing_ok=True)
     return Initialised(place.data, str(path), vault_id, tenant, config.provider, note)
+
+
+def _taken(path: Path) -> AlreadyExists:
+    return AlreadyExists(f"There is a vault at {path} already.", hint="Look at it: vaultctl status")
 
 
 def _unwritable(path: Path, error: OSError) -> VaultUnavailable:
