@@ -154,3 +154,19 @@ def test_damaged_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{nonsense")
     with pytest.raises(VaultUnavailable, match="damaged"):
         Vault.embedded(home=tmp_path)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_an_open_vault_releases_nothing_once_its_database_was_removed_or_replaced(tmp_path: Path, how: str) -> None:
+    initialise(root_key="file", home=tmp_path)
+    with Vault.embedded(home=tmp_path) as vault:
+        vault.credentials.create("api", "api-key", "sk_live_0123456789abcdef")
+        path = tmp_path / "vault.db"
+        data = path.read_bytes()
+        path.unlink()
+        if how == "replaced":
+            path.write_bytes(data)
+        with pytest.raises(VaultUnavailable, match="removed or replaced"):
+            vault.leases.create("api")
+        with pytest.raises(VaultUnavailable, match="removed or replaced"):
+            vault.credentials.list()

@@ -7,6 +7,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -232,7 +233,8 @@ class AgentSession:
             try:
                 handle = self._create(name, purpose, most, claimed)
             finally:
-                self._discard(self._held[too_long])
+                with suppress(VaultError):  # still held, so the end releases it
+                    self._discard(self._held[too_long])
         return Issued(self._held[handle.id], handle.issued)
 
     def _create(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> LeaseHandle:
@@ -241,7 +243,8 @@ class AgentSession:
         return handle
 
     def _renew(self, lease_id: str) -> HeldLease:
-        held = self._held.get(lease_id)
+        own = self._held.get(lease_id)
+        held = own
         if held is None and self.settings.max_ttl:
             lease = self._vault.leases.get(lease_id)
             held = HeldLease(lease, self._limit(lease))
@@ -249,10 +252,11 @@ class AgentSession:
         if held is not None and held.limit < held.lease.max_expires_at:
             ttl = _ttl_within(held)
         renewed = self._vault.leases.renew(lease_id, ttl)
-        if held is None:
+        if own is None:
             return HeldLease(renewed, self._limit(renewed))
-        held.lease = renewed
-        return held
+        own.lease = renewed
+        self._held[lease_id] = own  # it may have been forgotten as ended while this was on its way
+        return own
 
     def _revoke(self, lease_id: str) -> Lease:
         lease = self._vault.leases.revoke(lease_id)

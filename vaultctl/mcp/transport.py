@@ -47,7 +47,7 @@ async def messages(wire: Wire, gone: Callable[[], None]) -> AsyncIterator[tuple[
         nonlocal ignored
         try:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
-        except ValueError:
+        except Exception:  # whatever the parser makes of it
             ignored += 1
             if ignored == 1:
                 logger.warning("Ignored a line on stdin that is no JSON-RPC message; more of them are ignored silently")
@@ -64,11 +64,13 @@ async def messages(wire: Wire, gone: Callable[[], None]) -> AsyncIterator[tuple[
         replies.close()
 
     def read() -> None:
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            for line in wire.lines():
-                if not _run(receive(line), loop):
-                    return
-        _run(end(), loop)
+        try:
+            with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                for line in wire.lines():
+                    if not _run(receive(line), loop):
+                        break
+        finally:
+            _run(end(), loop)
 
     async def write() -> None:
         writer = Worker("mcp-stdout")

@@ -62,6 +62,7 @@ class SqliteStore:
         if not path.is_file():
             raise VaultMissing(f"There is no vault at {path}.", hint="Create one: vaultctl init")
         self.path = path
+        self._file = _file_identity(path)
         self._clock = clock
         self._turnstile = Turnstile(path, lock_timeout)
         self._writer: sqlite3.Connection | None = None
@@ -93,6 +94,7 @@ class SqliteStore:
     def write(self) -> Iterator["SqliteTransaction"]:
         """A write transaction, the only one at a time; commits on exit, rolls back on an exception."""
         with self._turnstile.turn(), _translated(self.path):
+            self._require_same_file()
             if self._writer is None:
                 self._writer = _connect(self.path, writable=True)
             connection = self._writer
@@ -123,6 +125,7 @@ class SqliteStore:
             with suppress(VaultError, sqlite3.Error), self._reader(), self._turnstile.turn():
                 self._checkpoint_over(_CLOSING_BYTES, self._writer)
                 self._writer.close()
+            self._writer.close()  # also where there was no turn: whoever has it keeps this from being the last
             self._writer = None
         with self._readers_lock:
             while self._readers:
@@ -132,6 +135,7 @@ class SqliteStore:
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
         with _translated(self.path):
+            self._require_same_file()
             with self._readers_lock:
                 connection = self._readers.pop() if self._readers else None
             connection = connection or _connect(self.path, writable=False)
@@ -140,6 +144,13 @@ class SqliteStore:
             finally:
                 with self._readers_lock:
                     self._readers.append(connection)
+
+    def _require_same_file(self) -> None:
+        """A database that was moved away or replaced is still open here; what is written to it would be lost."""
+        if _file_identity(self.path) != self._file:
+            raise VaultUnavailable(
+                f"The vault's database {self.path} was removed or replaced while it was in use.", hint="Start again."
+            )
 
     def _now(self, connection: sqlite3.Connection) -> int:
         last = self._last_entry(connection)
@@ -289,6 +300,14 @@ def apply_migrations(connection: sqlite3.Connection, migrations: Sequence[Migrat
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _file_identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:

@@ -1,0 +1,230 @@
+"""Where the server's settings come from, which wins, and what is refused."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vaultctl.domain.durations import Duration
+from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultUnavailable
+from vaultctl.mcp.settings import FILE_NAME, Settings, load
+
+
+def write(directory: Path, *, mode: int = 0o600, name: str = FILE_NAME, **content: Any) -> Path:
+    path = directory / name
+    path.write_text(json.dumps(content))
+    path.chmod(mode)
+    return path
+
+
+def settings(directory: Path, *, config: Path | None = None, tenant: str | None = None, **variables: Any) -> Settings:
+    return load(config=config, tenant=tenant, environment=variables, directory=directory)
+
+
+def as_keywords(key: str, value: Any) -> dict[str, Any]:
+    return {key: value}
+
+
+def test_the_configuration_of_the_guide_is_understood(tmp_path: Path) -> None:
+    write(tmp_path, tenant="my-org", defaultTTL="30m", maxTTL="4h", autoRenew=True, renewBeforeExpiry="5m")
+    found = settings(tmp_path, VAULT_TOKEN="t")
+    assert (found.tenant, found.default_ttl, found.max_ttl) == ("my-org", Duration.of(1800), Duration.of(14_400))
+    assert (found.auto_renew, found.renew_before_expiry) == (True, Duration.of(300))
+
+
+def test_without_a_file_the_environment_and_the_defaults_count(tmp_path: Path) -> None:
+    found = settings(tmp_path, VAULT_TOKEN="t")
+    assert (found.auto_renew, found.renew_before_expiry, found.log_level) == (False, Duration.of(300), "info")
+    assert (found.tenant, found.default_ttl, found.max_ttl, found.agent_name, found.home) == (None,) * 5
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        tenant="file",
+        token="file",
+        defaultTTL="1m",
+        maxTTL="1m",
+        agentName="file",
+        autoRenew=False,
+        renewBeforeExpiry="1m",
+        logLevel="error",
+        home="/file",
+    )
+    found = settings(
+        tmp_path,
+        VAULT_TENANT="env",
+        VAULT_TOKEN="env",
+        VAULT_DEFAULT_TTL="2m",
+        VAULT_MAX_TTL="3m",
+        VAULT_AGENT_NAME="agent",
+        VAULT_AUTO_RENEW="1",
+        VAULT_RENEW_BEFORE_EXPIRY="4m",
+        VAULT_LOG_LEVEL="DEBUG",
+        VAULTCTL_HOME="/env",
+        CORTEX_SESSION_ID="cortex_sess_1",
+    )
+    assert (found.tenant, found.token.reveal(), found.agent_name, found.home) == ("env", "env", "agent", "/env")
+    assert [str(ttl) for ttl in (found.default_ttl, found.max_ttl, found.renew_before_expiry)] == ["2m", "3m", "4m"]
+    assert (found.auto_renew, found.log_level, found.session_id) == (True, "debug", "cortex_sess_1")
+
+
+def test_a_flag_overrides_the_environment(tmp_path: Path) -> None:
+    assert settings(tmp_path, tenant="flag", VAULT_TENANT="env", VAULT_TOKEN="t").tenant == "flag"
+
+
+def test_a_named_file_replaces_the_one_in_the_working_directory(tmp_path: Path) -> None:
+    write(tmp_path, tenant="here", maxTTL="1h")
+    named = write(tmp_path, name="named.json", tenant="named")
+    found = settings(tmp_path, config=named, VAULT_TOKEN="t")
+    assert (found.tenant, found.max_ttl) == ("named", None)
+
+
+def test_a_named_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"no absent\.json"):
+        settings(tmp_path, config=tmp_path / "absent.json", VAULT_TOKEN="t")
+
+
+def test_no_token_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(NotAuthenticated):
+        settings(tmp_path)
+
+
+def test_an_emptied_token_does_not_fall_back_to_the_file(tmp_path: Path) -> None:
+    write(tmp_path, token="file")
+    with pytest.raises(NotAuthenticated):
+        settings(tmp_path, VAULT_TOKEN="")
+
+
+def test_other_empty_variables_are_as_good_as_none(tmp_path: Path) -> None:
+    write(tmp_path, tenant="file")
+    found = settings(tmp_path, VAULT_TOKEN="t", VAULT_TENANT="", VAULT_AUTO_RENEW="", CORTEX_SESSION_ID="")
+    assert (found.tenant, found.auto_renew, found.session_id) == ("file", False, None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("VAULT_TENANT", "Not A Tenant"),
+        ("VAULT_AGENT_NAME", "Not An Agent"),
+        ("VAULT_DEFAULT_TTL", "5x"),
+        ("VAULT_MAX_TTL", "0s"),
+        ("VAULT_RENEW_BEFORE_EXPIRY", "-1s"),
+        ("VAULT_AUTO_RENEW", "perhaps"),
+        ("VAULT_LOG_LEVEL", "loud"),
+        ("CORTEX_SESSION_ID", "sess_1"),
+    ],
+)
+def test_a_malformed_variable_is_named_and_its_value_is_not(tmp_path: Path, variable: str, value: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        settings(tmp_path, VAULT_TOKEN="t", **as_keywords(variable, value))
+    assert variable in refused.value.message
+    assert value not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("tenant", "Not A Tenant"),
+        ("tenant", 5),
+        ("token", ["s3cret"]),
+        ("defaultTTL", "5x"),
+        ("maxTTL", 3600),
+        ("autoRenew", "true"),
+        ("autoRenew", 1),
+        ("renewBeforeExpiry", "soon"),
+        ("logLevel", "loud"),
+        ("responseFormat", "reference"),
+        ("responseFormat", "s3cret"),
+        ("home", 1),
+    ],
+)
+def test_a_malformed_value_in_the_file_is_named_and_not_quoted(tmp_path: Path, key: str, value: Any) -> None:
+    write(tmp_path, **as_keywords(key, value))
+    variables: dict[str, Any] = {} if key in ("token", "home") else {"VAULT_TOKEN": "t"}
+    with pytest.raises(InvalidInput) as refused:
+        settings(tmp_path, **variables)
+    assert key in refused.value.message
+    assert "s3cret" not in refused.value.message + refused.value.hint
+
+
+def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path, maxTtl="4h")
+    with pytest.raises(InvalidInput, match="maxTtl") as refused:
+        settings(tmp_path, VAULT_TOKEN="t")
+    assert "maxTTL" in refused.value.hint
+
+
+def test_an_unknown_key_that_looks_like_a_secret_is_not_shown(tmp_path: Path) -> None:
+    write(tmp_path, vault_token_0123="x")
+    with pytest.raises(InvalidInput) as refused:
+        settings(tmp_path, VAULT_TOKEN="t")
+    assert "0123" not in refused.value.message + refused.value.hint
+
+
+@pytest.mark.parametrize("text", ["", "[]", '"s3cret', "\xff", '{"a":' * 50_000, "{} " * 40_000])
+def test_a_file_that_is_no_json_object_is_refused_without_quoting_it(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE_NAME).write_bytes(text.encode("latin-1"))
+    with pytest.raises(InvalidInput, match="not a JSON object") as refused:
+        settings(tmp_path, VAULT_TOKEN="t")
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_pipe_in_place_of_the_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / FILE_NAME)
+    with pytest.raises(InvalidInput, match=FILE_NAME):
+        settings(tmp_path, VAULT_TOKEN="t")
+
+
+def test_a_directory_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    with pytest.raises(InvalidInput, match=FILE_NAME):
+        settings(tmp_path, VAULT_TOKEN="t")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_file_with_a_token_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    write(tmp_path, token="s3cret", mode=mode)
+    with pytest.raises(InvalidInput, match="token") as refused:
+        settings(tmp_path)
+    assert "chmod 600" in refused.value.hint
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_file_without_a_token_may_be_read_by_anyone(tmp_path: Path) -> None:
+    write(tmp_path, tenant="my-org", mode=0o644)
+    assert settings(tmp_path, VAULT_TOKEN="t").tenant == "my-org"
+
+
+@pytest.mark.parametrize("key", ["home", "baseUrl"])
+def test_a_file_in_the_working_directory_may_not_send_the_environments_token_anywhere(tmp_path: Path, key: str) -> None:
+    write(tmp_path, **as_keywords(key, "/elsewhere"))
+    with pytest.raises(InvalidInput, match=key):
+        settings(tmp_path, VAULT_TOKEN="t")
+
+
+def test_an_environment_that_names_the_home_overrides_such_a_file(tmp_path: Path) -> None:
+    write(tmp_path, home="/elsewhere")
+    assert settings(tmp_path, VAULT_TOKEN="t", VAULTCTL_HOME="/mine").home == "/mine"
+
+
+def test_a_file_may_say_where_its_own_token_goes(tmp_path: Path) -> None:
+    write(tmp_path, home="/elsewhere", token="t")
+    assert settings(tmp_path).home == "/elsewhere"
+
+
+def test_a_named_file_may_say_where_the_environments_token_goes(tmp_path: Path) -> None:
+    named = write(tmp_path, name="named.json", home="/elsewhere")
+    assert settings(tmp_path, config=named, VAULT_TOKEN="t").home == "/elsewhere"
+
+
+def test_a_base_url_is_refused_since_only_the_embedded_vault_is_served(tmp_path: Path) -> None:
+    with pytest.raises(VaultUnavailable, match="this machine only") as refused:
+        settings(tmp_path, VAULT_TOKEN="t", VAULT_BASE_URL="https://vault.example")
+    assert "VAULT_BASE_URL" in refused.value.hint
+
+
+def test_a_token_does_not_show_in_the_settings(tmp_path: Path) -> None:
+    assert "s3cret" not in repr(settings(tmp_path, VAULT_TOKEN="s3cret"))
