@@ -11,7 +11,7 @@ import typer
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import Invocation, invocation, plain_commands, verb
-from vaultctl.cli.tables import Column
+from vaultctl.cli.columns import Column
 from vaultctl.domain.times import parse_moment
 
 if TYPE_CHECKING:

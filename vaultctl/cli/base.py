@@ -70,14 +70,14 @@ class Invocation:
             say(text)
 
     @contextmanager
-    def vault(self, *, tenant: str | None = None) -> Iterator["Vault"]:
+    def vault(self) -> Iterator["Vault"]:
         """The vault as the caller that the environment names: its token's, or without one the owner.
 
         A ``VAULT_TOKEN`` that is set counts even when it is empty: it is an error, never a way back to the owner.
         """
         from vaultctl.client import Vault
 
-        tenant = tenant or self.tenant_asked_for
+        tenant = self.tenant_asked_for
         token = os.environ.get("VAULT_TOKEN")
         if token is None:
             opened = Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=passphrase_prompt())
@@ -119,11 +119,11 @@ def invocation(ctx: typer.Context) -> Invocation:
 
 def _remember(ctx: typer.Context, param: typer.CallbackParam, value: str | bool | None) -> None:
     # An option that was not given must not undo one that was given before the subcommand.
-    if not value or not isinstance(ctx.obj, Invocation):
+    if not value:
         return
     if param.name == "output" and value not in FORMATS:
         raise InvalidInput("There is no such output format.", hint=f"One of: {', '.join(FORMATS)}.")
-    setattr(ctx.obj, str(param.name), value)
+    setattr(invocation(ctx), str(param.name), value)
 
 
 def global_options() -> list[TyperOption]:
@@ -152,8 +152,16 @@ def global_options() -> list[TyperOption]:
 class _Form:
     """The form of a help page: usage, text, own options, global options, examples."""
 
-    params: list[Any]
     epilog: str | None
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        except typer.TyperException as error:
+            if getattr(error, "ctx", None) is None:  # the parser does not always say where it was
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
+        return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]

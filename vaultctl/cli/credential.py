@@ -7,8 +7,8 @@ import typer
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import invocation, noun, verb
+from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
-from vaultctl.cli.tables import Column
 from vaultctl.cli.values import read_value
 from vaultctl.domain.errors import InvalidInput
 
@@ -118,7 +118,7 @@ _VERSIONS = [
 @verb(
     app,
     "create",
-    "vaultctl credential create shopify-api-key --type api-key --allow 'agent:api-*' --max-ttl 4h",
+    "vaultctl credential create shopify-api-key --type api-key --max-ttl 4h",
     "vaultctl credential create deploy-key --type ssh-key --from-file ~/.ssh/id_ed25519",
 )
 def create(
@@ -178,8 +178,8 @@ def show(ctx: typer.Context, name: opt.Credential) -> None:
 @verb(
     app,
     "update",
-    "vaultctl credential update shopify-api-key --allow agent:api-integration-agent --max-ttl 2h",
-    "vaultctl credential update shopify-api-key --max-ttl none",
+    "vaultctl credential update shopify-api-key --max-ttl 2h --metadata owner=shop-team",
+    "vaultctl credential update shopify-api-key --allow 'agent:api-*' --allow 'human:*'",
 )
 def update(
     ctx: typer.Context,

@@ -7,8 +7,8 @@ import typer
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import invocation, noun, verb
+from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
-from vaultctl.cli.tables import Column
 from vaultctl.domain.errors import InvalidInput, VaultError
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from vaultctl.cli import output
 from vaultctl.domain.errors import ExitStatus, VaultError
 
 
@@ -24,11 +25,7 @@ def main(argv: Sequence[str]) -> int:
         if sys.stderr.isatty():
             console.say("")
         return ExitStatus.INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has had enough, as `head` does. Nobody needs to be told.
-        from vaultctl.cli import output
-
-        output.abandon()
+    except output.ReaderGone:
         return ExitStatus.DONE
     except VaultError as error:
         from vaultctl.cli import console
@@ -70,7 +67,6 @@ def _run(argv: Sequence[str]) -> int:
 
 def _version() -> int:
     from vaultctl import __version__
-    from vaultctl.cli import output
 
     output.write(f"vaultctl {__version__}\n")
     return ExitStatus.DONE

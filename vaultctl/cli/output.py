@@ -10,25 +10,31 @@ from vaultctl.domain.errors import VaultError
 
 if TYPE_CHECKING:
     from vaultctl.cli.base import Invocation
-    from vaultctl.cli.tables import Column, Screen
+    from vaultctl.cli.columns import Column
+    from vaultctl.cli.tables import Screen
 
 
 class OutputFailed(VaultError):
     """What a command had to say could not be written. What it did is done."""
 
 
+class ReaderGone(Exception):
+    """Whoever read the output has had enough, as ``head`` does. A class of its own: other pipes may break too."""
+
+
 def write(text: str) -> None:
     """Write ``text`` to stdout, at once, so that a failure is noticed here.
 
     Raises:
-        BrokenPipeError: Whoever read it has gone.
+        ReaderGone: Nobody reads it any more.
         OutputFailed: It can't be written for another reason.
     """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
-        raise
+        abandon()
+        raise ReaderGone from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is closed"
         abandon()
@@ -131,7 +137,7 @@ def wait_for_reader_to_go(seconds: float) -> None:
     """Sleep, but no longer than somebody reads stdout.
 
     Raises:
-        BrokenPipeError: Nobody does any more.
+        ReaderGone: Nobody does any more.
     """
     import select
     import time
@@ -144,7 +150,7 @@ def wait_for_reader_to_go(seconds: float) -> None:
         return
     until = time.monotonic() + seconds
     if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(seconds * 1000)):
-        raise BrokenPipeError
+        raise ReaderGone
     time.sleep(max(0.0, until - time.monotonic()))
 
 

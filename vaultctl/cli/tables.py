@@ -6,40 +6,15 @@ a block. Names and ids are never broken and nothing is left out, which is why th
 """
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from vaultctl.cli.columns import Column
 from vaultctl.domain.text import safe
 from vaultctl.domain.times import rfc3339
 
 _GAP = "  "
-
-
-class Column(NamedTuple):
-    """What a column shows of a record.
-
-    Attributes:
-        title: Its heading, in small letters.
-        value: Takes the value from a record; None and empty values leave the cell empty.
-        wrap: May be wrapped between words down to so many cells; 0: never.
-        detail: How readily it moves below its row: 0 never, then the highest first.
-        least: Width to keep where rows are yet to come.
-        whole: Stays on one line in a block, so that it can be copied from the terminal.
-        sgr: ANSI attributes of a cell, ``31`` for red; empty for none. Or what says them of a record.
-    """
-
-    title: str
-    value: Callable[[Any], Any]
-    wrap: int = 0
-    detail: int = 0
-    least: int = 0
-    whole: bool = False
-    sgr: str | Callable[[Any], str] = ""
-
-    def attributes(self, record: Any) -> str:
-        """The ANSI attributes of the record's cell."""
-        return self.sgr if isinstance(self.sgr, str) else self.sgr(record)
 
 
 class Screen(NamedTuple):
@@ -143,11 +118,9 @@ class Table:
 
     def block(self, record: Any) -> Iterator[str]:
         """One record alone: a line for each value that there is."""
-        margin = max(display_width(c.title) for c in self._all) + len(_GAP)
-        for column in self._all:
-            text = self._text(column, record)
-            if not text:
-                continue
+        texts = [(column, text) for column in self._all if (text := self._text(column, record))]
+        margin = max((display_width(column.title) for column, _ in texts), default=0) + len(_GAP)
+        for column, text in texts:
             width = self._screen.width
             lines = wrapped(text, max(width - margin, 16)) if width and not column.whole else [text]
             title = column.title + " " * (margin - display_width(column.title))
@@ -201,7 +174,7 @@ def wrapped(text: str, width: int) -> list[str]:
             lines.append(line)
         line = ""
         for character in word:
-            if display_width(line) + _character_width(character) > width and line:
+            while line and display_width(line) + _character_width(character) > width:
                 end = line.rfind("-") + 1 or len(line)
                 lines.append(line[:end])
                 line = line[end:]

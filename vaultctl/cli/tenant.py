@@ -7,7 +7,7 @@ import typer
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import invocation, noun, verb
-from vaultctl.cli.tables import Column
+from vaultctl.cli.columns import Column
 from vaultctl.domain.errors import InvalidInput
 
 app = noun("tenant", "vaultctl tenant list")
@@ -42,7 +42,7 @@ Tenant = Annotated[
 ]
 
 
-@verb(app, "create", "vaultctl tenant create my-org --max-lease-ttl 8h")
+@verb(app, "create", "vaultctl tenant create staging --max-lease-ttl 8h")
 def create(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its name.", show_default=False)],

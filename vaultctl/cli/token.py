@@ -7,8 +7,8 @@ import typer
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import Invocation, exactly_one, invocation, noun, verb
+from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
-from vaultctl.cli.tables import Column
 
 if TYPE_CHECKING:
     from vaultctl.client import Vault

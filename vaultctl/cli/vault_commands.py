@@ -8,7 +8,7 @@ import typer
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import invocation, passphrase_prompt, plain_commands, verb
-from vaultctl.cli.tables import Column
+from vaultctl.cli.columns import Column
 from vaultctl.domain.errors import ExitStatus
 
 app = plain_commands()
