@@ -10,8 +10,9 @@ import typer
 
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
-from vaultctl.cli.base import Invocation, invocation, plain_commands, verb
+from vaultctl.cli.base import invocation, plain_commands, verb
 from vaultctl.cli.columns import Column
+from vaultctl.cli.invocation import Invocation
 from vaultctl.domain.times import parse_moment
 
 if TYPE_CHECKING:
@@ -151,14 +152,14 @@ def _result(entry: "AuditEntry") -> str:
     return "ok"
 
 
-def _colour(entry: "AuditEntry") -> str:
+def _style(entry: "AuditEntry") -> str:
     match entry.event.value.partition(".")[2]:
         case "denied":
-            return "31"
+            return "red"
         case "expired" | "revoked" | "deleted":
-            return "33"
+            return "yellow"
         case "created" | "renewed" if entry.lease_id:
-            return "32"
+            return "green"
     return ""
 
 
@@ -170,5 +171,5 @@ COLUMNS = [
     Column("purpose", lambda e: e.identity.purpose, wrap=24, detail=2, least=24),
     Column("lease", lambda e: e.lease_id, detail=2, least=28),
     Column("session", lambda e: e.identity.session_id or e.details.get("sessionId"), detail=3, least=31),
-    Column("outcome", outcome, wrap=14, sgr=_colour, least=14),
+    Column("outcome", outcome, wrap=14, style=_style, least=14),
 ]

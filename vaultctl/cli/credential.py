@@ -82,7 +82,7 @@ _LIST = [
     Column("name", lambda c: c.name),
     Column("type", lambda c: c.type.value),
     Column("version", lambda c: c.version),
-    Column("state", lambda c: c.state.value, sgr=lambda c: "31" if c.state.value == "revoked" else ""),
+    Column("state", lambda c: c.state.value, style=lambda c: "red" if c.state.value == "revoked" else ""),
     Column("allowed", lambda c: _allowed(c) or "by token", wrap=20, detail=1),
     Column("max ttl", lambda c: c.policy.max_lease_ttl, detail=2),
     Column("updated", lambda c: c.updated_at, detail=2),
@@ -91,7 +91,7 @@ _LIST = [
 _ONE = [
     Column("name", lambda c: c.name),
     Column("type", lambda c: c.type.value),
-    Column("state", lambda c: c.state.value, sgr=lambda c: "31" if c.state.value == "revoked" else ""),
+    Column("state", lambda c: c.state.value, style=lambda c: "red" if c.state.value == "revoked" else ""),
     Column("version", lambda c: c.version),
     Column("attributes", lambda c: c.attributes),
     Column("metadata", lambda c: c.metadata),

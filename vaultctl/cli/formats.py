@@ -66,8 +66,6 @@ def csv_columns(kind: Any) -> list[str]:
         return [*csv_columns(records.Lease), "type", "value", "attributes"]
     if kind is records.IssuedToken:
         return [*csv_columns(records.Token), "token", "reaches"]
-    if issubclass(kind, tuple):  # a named one
-        return [records.json_name(name) for name in kind._fields]
     columns = []
     for field in fields(kind):
         inner = _struct(field.type)

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 app = noun("lease", "vaultctl lease list --state active")
 
 
-def _state_colour(lease: "Lease") -> str:
-    return {"active": "32", "expired": "33"}.get(lease.state.value, "31")
+def _state_style(lease: "Lease") -> str:
+    return {"active": "green", "expired": "yellow"}.get(lease.state.value, "red")
 
 
 _LIST = [
     Column("id", lambda x: x.id),
     Column("credential", lambda x: x.credential_name),
     Column("holder", lambda x: x.identity.label),
-    Column("state", lambda x: x.state.value, sgr=_state_colour),
+    Column("state", lambda x: x.state.value, style=_state_style),
     Column("expires", lambda x: x.expires_at, detail=1),
     Column("purpose", lambda x: x.identity.purpose, wrap=24, detail=2),
     Column("session", lambda x: x.identity.session_id, detail=2),
@@ -38,7 +38,7 @@ _ONE = [
     Column("holder", lambda x: x.identity.label),
     Column("session", lambda x: x.identity.session_id),
     Column("purpose", lambda x: x.identity.purpose),
-    Column("state", lambda x: x.state.value, sgr=_state_colour),
+    Column("state", lambda x: x.state.value, style=_state_style),
     Column("ttl", lambda x: x.ttl),
     Column("issued", lambda x: x.issued_at),
     Column("expires", lambda x: x.expires_at),
@@ -61,7 +61,7 @@ _ISSUED = [
     Column("attributes", lambda i: i.attributes),
 ]
 
-_VALUE = Column("value", lambda i: i.value.reveal(), whole=True, sgr="1")
+_VALUE = Column("value", lambda i: i.value.reveal(), whole=True, style="bold")
 
 
 @verb(app, "create", "vaultctl lease create shopify-api-key --ttl 15m --purpose 'Fetch the latest orders'")

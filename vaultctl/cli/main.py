@@ -43,8 +43,8 @@ def _run(argv: Sequence[str]) -> int:
     import typer
 
     from vaultctl.cli.app import root
-    from vaultctl.cli.base import Invocation
     from vaultctl.cli.confirm import Declined
+    from vaultctl.cli.invocation import Invocation
 
     command = root()
     try:

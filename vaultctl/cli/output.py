@@ -3,15 +3,16 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vaultctl.domain.errors import VaultError
 
 if TYPE_CHECKING:
-    from vaultctl.cli.base import Invocation
     from vaultctl.cli.columns import Column
-    from vaultctl.cli.tables import Screen
+    from vaultctl.cli.invocation import Invocation
+    from vaultctl.cli.tables import PlainTable
+    from vaultctl.cli.terminal import Screen, TerminalTable
 
 
 class OutputFailed(VaultError):
@@ -68,34 +69,37 @@ def many(
     elif run.output == "json":
         write(_json(to_json_object(list(records)), indent=2) + "\n")
     elif run.output == "jsonl":
-        write("".join(_json(to_json_object(record)) + "\n" for record in records))
+        write("".join(_json(to_jsonto_json_object(record)) + "\n" for record in records))
     elif run.output == "csv":
         from vaultctl.cli.formats import csv_columns, csv_lines
 
         write("".join(csv_lines(to_json_object(list(records)), csv_columns(kind))))
     elif records:
-        from vaultctl.cli.tables import Table
-
-        table = Table(columns, records, screen())
-        _lines([*table.header(), *table.rows(records)])
+        write(_table(columns).draw(records))
     else:
         run.tell("There are none.")
 
 
 def one(run: "Invocation", record: Any, columns: "Sequence[Column]", id: Callable[[Any], str]) -> None:
     """Print one thing; see :func:`many`."""
+    from vaultctl.domain.wire import to_json_object
+
     if run.quiet:
         write(f"{_safe(id(record))}\n")
     elif run.output in ("json", "jsonl"):
-        write(_json(_object(record), indent=2 if run.output == "json" else 0) + "\n")
+        write(_json(to_json_object(record), indent=2 if run.output == "json" else 0) + "\n")
     elif run.output == "csv":
         from vaultctl.cli.formats import csv_columns, csv_lines
 
-        write("".join(csv_lines([_object(record)], csv_columns(type(record)))))
-    else:
-        from vaultctl.cli.tables import Table
+        write("".join(csv_lines([to_json_object(record)], csv_columns(type(record)))))
+    elif sys.stdout.isatty():
+        from vaultctl.cli.terminal import terminal_block
 
-        _lines(Table(columns, [record], screen()._replace(now=None)).block(record))
+        write(terminal_block(columns, record, _screen()))
+    else:
+        from vaultctl.cli.tables import plain_block
+
+        write(plain_block(columns, record))
 
 
 def done(run: "Invocation", record: Any, id: str) -> None:
@@ -111,7 +115,7 @@ def stream(run: "Invocation", kind: type, columns: "Sequence[Column]", id: Calla
     if run.quiet:
         return lambda records: write("".join(f"{_safe(id(record))}\n" for record in records))
     if run.output in ("json", "jsonl"):
-        return lambda records: write("".join(_json(to_json_object(record)) + "\n" for record in records))
+        return lambda records: write("".join(_json(to_jsonto_json_object(record)) + "\n" for record in records))
     if run.output == "csv":
         from vaultctl.cli.formats import csv_columns, csv_lines
 
@@ -119,18 +123,8 @@ def stream(run: "Invocation", kind: type, columns: "Sequence[Column]", id: Calla
         write(next(csv_lines([], names)))
         return lambda records: write("".join(list(csv_lines(to_json_object(list(records)), names))[1:]))
 
-    from vaultctl.cli.tables import Table
-
-    table: Table | None = None
-
-    def rows(records: Sequence[Any]) -> None:
-        nonlocal table
-        if table is None:
-            table = Table(columns, records, screen(), growing=True)
-            _lines(table.header())
-        _lines(table.rows(records))
-
-    return rows
+    table = _table(columns, growing=True)
+    return lambda records: write(table.draw(records))
 
 
 def wait_for_reader_to_go(seconds: float) -> None:
@@ -156,40 +150,38 @@ def wait_for_reader_to_go(seconds: float) -> None:
 
 def text_block(text: str) -> None:
     """Print lines as they are, but safe to show."""
-    _lines(_safe(line) for line in text.splitlines())
+    write("".join(f"{_safe(line)}\n" for line in text.splitlines()))
 
 
-def screen() -> "Screen":
-    """Where stdout ends up."""
+def _table(columns: "Sequence[Column]", *, growing: bool = False) -> "PlainTable | TerminalTable":
+    if sys.stdout.isatty():
+        from vaultctl.cli.terminal import TerminalTable
+
+        return TerminalTable(columns, _screen(), growing=growing)
+    from vaultctl.cli.tables import PlainTable
+
+    return PlainTable(columns, growing=growing)
+
+
+def _screen() -> "Screen":
+    """The terminal that stdout is."""
     from datetime import UTC, datetime
     from shutil import get_terminal_size
 
     from vaultctl.cli.console import wants_colour
-    from vaultctl.cli.tables import Screen
+    from vaultctl.cli.terminal import Screen
 
-    width = get_terminal_size().columns if sys.stdout.isatty() else None
-    return Screen(width, wants_colour(sys.stdout), datetime.now(UTC))
-
-
-def _object(record: Any) -> dict[str, Any]:
-    from vaultctl.domain.wire import to_json_object
-
-    if hasattr(record, "_asdict"):  # a named tuple
-        from vaultctl.domain.records import json_name
-
-        return {json_name(name): str(value) for name, value in record._asdict().items()}
-    found: dict[str, Any] = to_json_object(record)
-    return found
+    return Screen(get_terminal_size().columns, wants_colour(sys.stdout), _is_utf8(), datetime.now(UTC))
 
 
-def _lines(lines: Iterable[str]) -> None:
-    write("".join(f"{line}\n" for line in lines))
+def _is_utf8() -> bool:
+    return sys.stdout.encoding.lower().replace("-", "") == "utf8"
 
 
 def _json(value: Any, *, indent: int = 0) -> str:
     from vaultctl.cli.formats import json_text
 
-    return json_text(value, indent=indent, ascii_only=sys.stdout.encoding.lower().replace("-", "") != "utf8")
+    return json_text(value, indent=indent, ascii_only=not _is_utf8())
 
 
 def _safe(text: str) -> str:

@@ -15,7 +15,7 @@ app = noun("session", "vaultctl session list")
 _LIST = [
     Column("id", lambda s: s.id),
     Column("agent", lambda s: s.agent),
-    Column("state", lambda s: s.state.value, sgr=lambda s: "32" if s.state.value == "active" else ""),
+    Column("state", lambda s: s.state.value, style=lambda s: "green" if s.state.value == "active" else ""),
     Column("leases", lambda s: s.active_leases),
     Column("started", lambda s: s.started_at, detail=1),
     Column("last seen", lambda s: s.last_seen_at, detail=2),
@@ -25,7 +25,7 @@ _LIST = [
 _ONE = [
     Column("id", lambda s: s.id),
     Column("agent", lambda s: s.agent),
-    Column("state", lambda s: s.state.value, sgr=lambda s: "32" if s.state.value == "active" else ""),
+    Column("state", lambda s: s.state.value, style=lambda s: "green" if s.state.value == "active" else ""),
     Column("active leases", lambda s: s.active_leases),
     Column("token", lambda s: s.token_id),
     Column("started", lambda s: s.started_at),

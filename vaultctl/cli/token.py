@@ -6,9 +6,10 @@ import typer
 
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
-from vaultctl.cli.base import Invocation, exactly_one, invocation, noun, verb
+from vaultctl.cli.base import exactly_one, invocation, noun, verb
 from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
+from vaultctl.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from vaultctl.client import Vault
@@ -28,7 +29,7 @@ _LIST = [
     Column("for", lambda t: _holder(t)),
     Column("role", lambda t: t.role.value),
     Column("credentials", lambda t: t.credentials, wrap=20, detail=1),
-    Column("state", lambda t: t.state.value, sgr=lambda t: "" if t.state.value == "active" else "33"),
+    Column("state", lambda t: t.state.value, style=lambda t: "" if t.state.value == "active" else "yellow"),
     Column("expires", lambda t: t.expires_at, detail=2),
     Column("created by", lambda t: t.created_by, detail=3),
 ]
@@ -37,7 +38,7 @@ _ONE = [
     Column("id", lambda t: t.id),
     Column("for", lambda t: _holder(t)),
     Column("role", lambda t: t.role.value),
-    Column("state", lambda t: t.state.value, sgr=lambda t: "" if t.state.value == "active" else "33"),
+    Column("state", lambda t: t.state.value, style=lambda t: "" if t.state.value == "active" else "yellow"),
     Column("credentials", lambda t: _ceiling(t)),
     Column("max lease ttl", lambda t: t.max_lease_ttl),
     Column("expires", lambda t: t.expires_at),
@@ -50,12 +51,12 @@ _ONE = [
 ]
 
 _ISSUED = [
-    Column("token", lambda i: i.secret.reveal(), whole=True, sgr="1"),
+    Column("token", lambda i: i.secret.reveal(), whole=True, style="bold"),
     Column("id", lambda i: i.token.id),
     Column("for", lambda i: _holder(i.token)),
     Column("role", lambda i: i.token.role.value),
     Column("credentials", lambda i: _ceiling(i.token)),
-    Column("reaches", lambda i: i.reaches or "nothing yet", sgr=lambda i: "" if i.reaches else "33"),
+    Column("reaches", lambda i: i.reaches or "nothing yet", style=lambda i: "" if i.reaches else "yellow"),
     Column("max lease ttl", lambda i: i.token.max_lease_ttl),
     Column("expires", lambda i: i.token.expires_at),
 ]

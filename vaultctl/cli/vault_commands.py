@@ -7,8 +7,9 @@ import typer
 
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
-from vaultctl.cli.base import invocation, passphrase_prompt, plain_commands, verb
+from vaultctl.cli.base import invocation, plain_commands, verb
 from vaultctl.cli.columns import Column
+from vaultctl.cli.invocation import passphrase_prompt
 from vaultctl.domain.errors import ExitStatus
 
 app = plain_commands()
@@ -25,7 +26,7 @@ _INITIALISED = [
 ]
 
 _STATUS = [
-    Column("state", lambda s: s.state, sgr=lambda s: "32" if s.state == "ready" else "31"),
+    Column("state", lambda s: s.state, style=lambda s: "green" if s.state == "ready" else "red"),
     Column("vault", lambda s: s.vault_id),
     Column("home", lambda s: s.home),
     Column("database", lambda s: s.database),
@@ -37,10 +38,10 @@ _STATUS = [
     Column("active leases", lambda s: s.active_leases),
 ]
 
-_LEVELS = {"ok": "32", "warning": "33", "problem": "31"}
+_LEVELS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 _FINDINGS = [
-    Column("level", lambda f: f.level, sgr=lambda f: _LEVELS[f.level]),
+    Column("level", lambda f: f.level, style=lambda f: _LEVELS[f.level]),
     Column("check", lambda f: f.check),
     Column("finding", lambda f: f.message, wrap=30),
     Column("hint", lambda f: f.hint, wrap=30, detail=1),

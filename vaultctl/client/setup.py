@@ -4,13 +4,14 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
 from vaultctl.client.home import Home, Settings, database_path, locate, save_settings, sync_directory
 from vaultctl.crypto.root_keys import create_root_key, forget_root_key
 from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultUnavailable
 from vaultctl.domain.names import check_name
+from vaultctl.domain.records import Record
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.founding import found_vault
 from vaultctl.store.sqlite import SqliteStore, create_database, settle
@@ -23,10 +24,10 @@ _PATIENCE = 30.0
 _KINDS = ("auto", "keyring", "file", "passphrase")
 
 
-class Initialised(NamedTuple):
+class Initialised(Record):
     """A vault that was just created."""
 
-    home: Path
+    home: str
     database: str
     vault_id: str
     tenant: str
@@ -117,7 +118,14 @@ def _create(
         for leftover in ("", "-wal", "-shm", "-gate", "-lock"):
             with suppress(OSError):
                 Path(f"{aside}{leftover}").unlink(missing_ok=True)
-    return Initialised(place.data, str(path), vault_id, tenant, config.provider, note)
+    return Initialised(
+        home=str(place.data),
+        database=str(path),
+        vault_id=vault_id,
+        tenant=tenant,
+        root_key=config.provider,
+        root_key_note=note,
+    )
 
 
 def _taken(path: Path) -> AlreadyExists:

@@ -685,4 +685,8 @@ def _enum(kind: type[E], value: str, what: str) -> E:
 
 
 def _page_size(wanted: int | None) -> int:
-    return ask.MAX_PAGE_SIZE if wanted is None else max(1, min(wanted, ask.MAX_PAGE_SIZE))
+    if wanted is None:
+        return ask.MAX_PAGE_SIZE
+    if wanted < 1:
+        raise InvalidInput("The limit must be at least 1.", hint="Leave it out for the default.")
+    return min(wanted, ask.MAX_PAGE_SIZE)

@@ -12,5 +12,5 @@ def row_mac(key: bytes, table: str, values: Sequence[str | int | bytes | None]) 
 
 
 def same(one: bytes, other: bytes) -> bool:
-    """Whether two codes are equal, in constant time."""
-    return hmac.compare_digest(one, other)
+    """Whether two codes are equal, in constant time. What is no code at all, as a database may hold, equals none."""
+    return isinstance(one, bytes) and isinstance(other, bytes) and hmac.compare_digest(one, other)

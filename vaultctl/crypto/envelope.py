@@ -65,7 +65,7 @@ def unseal(keys: KeyLookup, binding: Binding, blob: bytes) -> bytes:
         VerificationFailed: The blob is malformed, was changed, or belongs elsewhere.
     """
     try:
-        if blob[0] != _FORMAT:
+        if not isinstance(blob, bytes) or blob[0] != _FORMAT:
             raise ValueError
         end = 2 + blob[1]
         key_id = blob[2:end].decode("ascii")

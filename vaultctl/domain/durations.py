@@ -31,6 +31,8 @@ class Duration(timedelta):
         """
         if isinstance(text, timedelta):
             seconds = int(text.total_seconds())
+            if text % timedelta(seconds=1):
+                raise InvalidInput(f"The {what} is not a whole number of seconds.", hint="For example 15m or 90d.")
         else:
             match = _PATTERN.fullmatch(text)
             if not match or not text:

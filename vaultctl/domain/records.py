@@ -145,8 +145,8 @@ class AllowedIdentity(Record):
         return (self.name if self.type == "agent" else self.email) or ""
 
 
-class Policy(Record):
-    """Who may lease a credential, for how long, and how it is delivered."""
+class Policy(Record, omit_defaults=False):
+    """Who may lease a credential, for how long, and how it is delivered. Its JSON has all fields."""
 
     default_lease_ttl: Duration | None = None
     max_lease_ttl: Duration | None = None

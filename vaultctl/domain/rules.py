@@ -41,7 +41,8 @@ class Caller(NamedTuple):
         tenant: The tenant within which the caller acts.
         identity: Who acts, without a purpose.
         role: The strongest thing it may do.
-        scopes: Ceilings of globs along token and session, all of which bind; empty for the owner.
+        scopes: Ceilings of globs along token and session, all of which bind; empty for the owner. One without globs
+            binds agents only: to what names them.
         max_lease_ttl: The smallest lease maximum along token and session.
         token_id: The agent's or human's token (a session's parent, not the session token); None for the owner.
         session_id: The attested session.

@@ -61,5 +61,8 @@ def _decode(type: type[Any], value: Any) -> Any:
 
 
 def _without_quotes(message: str) -> str:
-    # msgspec quotes the offending value of an enumeration; it could be a secret in the wrong place.
-    return re.sub(r" '[^']*'", "", message)
+    # msgspec quotes the offending value of an enumeration, or an unknown field; it could be a secret in the wrong
+    # place. Only where it was, behind the last " - at", is ours.
+    what, separator, where = message.rpartition(" - at ")
+    text = what if separator else message
+    return re.sub(r"[ ,]*(value )?['\"`].*", "", text, flags=re.DOTALL) + separator + (where if separator else "")

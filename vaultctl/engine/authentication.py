@@ -71,39 +71,39 @@ def caller_of(tx: Transaction, token: TokenRow) -> Caller:
     Raises:
         Refused: The token, its session or its parent does not count any more.
     """
-    _require_live(tx, token, token)
-    identity = identity_of(token)
-    role, expires_at, max_ttl = Role(token.role), token.expires_at, token.max_lease_ttl
-    scopes = [tuple(json.loads(token.credentials))]
-    last_seen = None
-    if token.kind == "session":
-        session = tx.get(SessionRow, token.tenant, token.session_id or "")
-        if session is None or not session_is_live(session, tx.now):
-            raise _refused(
-                token, "session-ended", NotAuthenticated("The session has ended.", hint="Open a new session.")
-            )
-        parent = tx.get(TokenRow, token.tenant, session.token_id)
-        if parent is None:
-            raise _refused(token, "token-revoked", NotAuthenticated("The token of the session is gone."))
+    if token.kind != "session":
+        _require_live(tx, token, token)
+        return _caller(token, token)
+    parent = tx.get(TokenRow, token.tenant, token.parent or "")
+    if parent is not None:
         _require_live(tx, parent, token)
-        scopes = [tuple(json.loads(parent.credentials))]
-        role = min(role, Role(parent.role), key=lambda r: r.rank)
-        expires_at = min(expires_at, parent.expires_at)
-        max_ttl = parent.max_lease_ttl
-        last_seen = from_micros(session.last_seen_at)
-        token = parent
+    session = tx.get(SessionRow, token.tenant, token.session_id or "")
+    if (
+        token.revoked_at is not None
+        or parent is None
+        or session is None
+        or session.token_id != parent.id
+        or not session_is_live(session, tx.now)
+    ):
+        ended = "The session has ended, or was opened again with another token."
+        raise _refused(token, "session-ended", NotAuthenticated(ended, hint="Open a new session."))
+    return _caller(token, parent, session)
+
+
+def _caller(token: TokenRow, authority: TokenRow, session: SessionRow | None = None) -> Caller:
+    """Who presents ``token``, with what ``authority`` (itself, or its parent) has and no more than it has itself."""
+    max_ttl = authority.max_lease_ttl
     return Caller(
         tenant=token.tenant,
-        identity=identity,
-        role=role,
-        # An empty scope binds only agents: a human without globs reaches all that the policies allow.
-        scopes=tuple(scopes),
+        identity=identity_of(token),
+        role=min(Role(token.role), Role(authority.role), key=lambda role: role.rank),
+        scopes=(tuple(json.loads(authority.credentials)),),
         max_lease_ttl=None if max_ttl is None else Duration.of(max_ttl),
-        token_id=token.id,
-        session_id=identity.session_id,
-        expires_at=from_micros(expires_at),
+        token_id=authority.id,
+        session_id=token.session_id,
+        expires_at=from_micros(min(token.expires_at, authority.expires_at)),
         is_operator=token.kind == "operator",
-        session_last_seen=last_seen,
+        session_last_seen=None if session is None else from_micros(session.last_seen_at),
     )
 
 

@@ -30,7 +30,7 @@ from vaultctl.domain.rules import (
 from vaultctl.domain.text import check_metadata
 from vaultctl.engine import credential_types, leases, paging, views
 from vaultctl.engine.catalogue import find_credential, is_reachable, near_names
-from vaultctl.engine.free_text import disclosed, refuse_disclosure
+from vaultctl.engine.free_text import disclosed, refuse_disclosure, value_fragments
 from vaultctl.engine.refusals import Refused, refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -42,9 +42,9 @@ _MOST_ALLOWED = 100
 
 def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCredential) -> Credential:
     """Store a new credential with its first version."""
-    refuse_if(caller, require_role(caller, Role.MANAGER))
-    check_name(request.name, "credential")
+    _require(tx, caller, Role.MANAGER, request.name)
     metadata = check_metadata(request.metadata)
+    refuse_disclosure(tx, caller, (*metadata, *metadata.values()), Event.ACCESS_DENIED)
     _check_policy(request.policy)
     value = credential_types.clean(request.type, request.value.reveal())
     attributes = credential_types.validate(request.type, value)
@@ -108,14 +108,15 @@ def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCreden
         change is not None
         for change in (request.default_lease_ttl, request.max_lease_ttl, request.allowed_identities, request.delivery)
     )
-    refuse_if(caller, require_role(caller, Role.ADMIN if policy_changes else Role.MANAGER), **_named(request.name))
+    _require(tx, caller, Role.ADMIN if policy_changes else Role.MANAGER, request.name)
     if not policy_changes and request.metadata is None:
         raise InvalidInput("Nothing to change was named.", hint="Give metadata or a part of the policy.")
     row = _visible(tx, caller, request.name)
     changes: dict[str, Any] = {}
     if request.metadata is not None:
         metadata = check_metadata(request.metadata)
-        _refuse_value_in_text("", metadata, _current_fragments(tx, row))
+        refuse_disclosure(tx, caller, (*metadata, *metadata.values()), Event.ACCESS_DENIED)
+        _refuse_value_in_text("", metadata, _all_fragments(tx, row))
         changes["metadata"] = _json(metadata)
     if policy_changes:
         policy = _changed_policy(views.policy_of(row), request)
@@ -136,7 +137,7 @@ def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCreden
 
 def rotate_credential(tx: Transaction, caller: Caller, request: ask.RotateCredential) -> Credential:
     """Store a new version of the value."""
-    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    _require(tx, caller, Role.MANAGER, request.name)
     row = _changeable(tx, caller, request.name)
     type = CredentialType(row.type)
     value = credential_types.clean(type, request.value.reveal())
@@ -158,7 +159,7 @@ def list_versions(tx: Transaction, caller: Caller, request: ask.ListVersions) ->
 
 def rollback_credential(tx: Transaction, caller: Caller, request: ask.RollbackCredential) -> Credential:
     """Make a new version that holds the value of an earlier one."""
-    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    _require(tx, caller, Role.MANAGER, request.name)
     row = _changeable(tx, caller, request.name)
     source = tx.get(VersionRow, caller.tenant, row.id, request.to) if 0 < request.to <= row.version else None
     if source is None:
@@ -175,7 +176,7 @@ def rollback_credential(tx: Transaction, caller: Caller, request: ask.RollbackCr
 
 def revoke_credential(tx: Transaction, caller: Caller, request: ask.RevokeCredential) -> Revocation:
     """End all leases of a credential and lease it never again."""
-    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    _require(tx, caller, Role.MANAGER, request.name)
     row = _changeable(tx, caller, request.name)
     # The row first: a lease that is issued meanwhile has read it, and is found below.
     row = tx.update(row, state=CredentialState.REVOKED.value, updated_at=tx.now)
@@ -186,7 +187,7 @@ def revoke_credential(tx: Transaction, caller: Caller, request: ask.RevokeCreden
 
 def delete_credential(tx: Transaction, caller: Caller, request: ask.DeleteCredential) -> Revocation:
     """Destroy a credential and all its values. Leases end; what the log says of it stays."""
-    refuse_if(caller, require_role(caller, Role.MANAGER), **_named(request.name))
+    _require(tx, caller, Role.MANAGER, request.name)
     row = _visible(tx, caller, request.name)
     tx.delete(CredentialRow, Where("tenant", "=", row.tenant), Where("name", "=", row.name))
     tx.delete(VersionRow, Where("tenant", "=", row.tenant), Where("credential_id", "=", row.id))
@@ -199,6 +200,13 @@ def _is_visible(caller: Caller, row: CredentialRow) -> bool:
     return not caller.is_agent or is_reachable(caller, row)
 
 
+def _require(tx: Transaction, caller: Caller, role: Role, name: str) -> None:
+    """Refuse unless the caller has ``role``. The name goes into the entry, unless it is a secret in the wrong place."""
+    check_name(name, "credential")
+    refuse_disclosure(tx, caller, (name,), Event.ACCESS_DENIED)
+    refuse_if(caller, require_role(caller, role), credential_name=name)
+
+
 def _visible(tx: Transaction, caller: Caller, name: str) -> CredentialRow:
     check_name(name, "credential")
     if caller.is_agent:
@@ -209,7 +217,7 @@ def _visible(tx: Transaction, caller: Caller, name: str) -> CredentialRow:
     error: VaultError = no_such_credential(name)
     if caller.is_agent:
         rule = "no-such-credential" if row is None else "out-of-reach"
-        raise Refused(Refusal(rule, error), caller.tenant, caller.identity, **_named(name))
+        raise Refused(Refusal(rule, error), caller.tenant, caller.identity, credential_name=name)
     raise NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
 
 
@@ -260,11 +268,11 @@ def _insert_version(
     )
 
 
-def _current_fragments(tx: Transaction, row: CredentialRow) -> tuple[str, ...]:
-    version = tx.get(VersionRow, row.tenant, row.id, row.version)
-    if version is None:
-        return ()
-    return credential_types.fragments(CredentialType(row.type), tx.unseal_value(version))
+def _all_fragments(tx: Transaction, row: CredentialRow) -> tuple[str, ...]:
+    """What must not appear in its metadata: a rollback can bring back an earlier value."""
+    conditions = (Where("tenant", "=", row.tenant), Where("credential_id", "=", row.id))
+    versions = tx.find(VersionRow, *conditions, order="version", descending=True, limit=_SCAN)
+    return tuple(fragment for version in versions for fragment in value_fragments(tx, row.type, version))
 
 
 def _refuse_value_in_text(name: str, metadata: dict[str, str], secrets: tuple[str, ...]) -> None:
@@ -320,14 +328,6 @@ def _leases_of(row: CredentialRow) -> tuple[Where, ...]:
 
 def _audit(tx: Transaction, caller: Caller, event: Event, row: CredentialRow, details: dict[str, Any]) -> None:
     tx.audit(row.tenant, event, caller.identity, {"credentialId": row.id} | details, credential_name=row.name)
-
-
-def _named(name: str) -> dict[str, Any]:
-    """The name for a refusal's entry, if it is one: anything else may be a secret in the wrong place."""
-    try:
-        return {"credential_name": check_name(name, "credential")}
-    except InvalidInput:
-        return {}
 
 
 def _json(value: dict[str, str]) -> str:

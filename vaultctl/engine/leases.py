@@ -2,10 +2,20 @@
 
 from typing import Any
 
+import msgspec
+
 from vaultctl.domain import requests as ask
 from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import Conflict, InvalidInput, LeaseAtMaximum, NotFound, VaultError, VerificationFailed
+from vaultctl.domain.errors import (
+    Conflict,
+    InvalidInput,
+    LeaseAtMaximum,
+    NotAllowed,
+    NotFound,
+    VaultError,
+    VerificationFailed,
+)
 from vaultctl.domain.ids import new_id
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import (
@@ -124,19 +134,31 @@ def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Pag
         session_id=request.session_id,
         credential_name=request.credential_name,
         token_id=request.token_id,
-        state=request.state and request.state.value,
     )
-    if request.state is LeaseState.ACTIVE:
-        conditions.append(Where("expires_at", ">", tx.now))
-    if request.cursor:
-        conditions.append(Where(("issued_at", "id"), "<", paging.decode(request.cursor, int, str)))
-    rows = tx.find(LeaseRow, *conditions, order="issued_at, id", descending=True, limit=limit + 1)
-    return paging.page(rows, limit, lambda row: views.lease(row, tx.now), lambda row: (row.issued_at, row.id))
+    match request.state:
+        case LeaseState.ACTIVE:
+            conditions += [_ACTIVE, Where("expires_at", ">", tx.now)]
+        case LeaseState.EXPIRED:  # also those whose end was not recorded yet
+            states = (LeaseState.EXPIRED.value, LeaseState.ACTIVE.value)
+            conditions += [Where("state", "in", states), Where("expires_at", "<=", tx.now)]
+        case LeaseState.REVOKED:
+            conditions.append(Where("state", "=", LeaseState.REVOKED.value))
+    liveness = _Liveness(tx)
+
+    def keep(row: LeaseRow) -> bool:
+        return request.state is not LeaseState.ACTIVE or liveness.state(row) is LeaseState.ACTIVE
+
+    def fetch(before: tuple[str | int, ...] | None, count: int) -> list[LeaseRow]:
+        older = [] if before is None else [Where(("issued_at", "id"), "<", before)]
+        return tx.find(LeaseRow, *conditions, *older, order="issued_at, id", descending=True, limit=count)
+
+    start = paging.decode(request.cursor, int, str) if request.cursor else None
+    return paging.scan(fetch, keep, start, limit, liveness.view, lambda row: (row.issued_at, row.id))
 
 
 def get_lease(tx: Transaction, caller: Caller, request: ask.GetLease) -> Lease:
     """One lease."""
-    return views.lease(_reachable(tx, caller, request.id), tx.now)
+    return _Liveness(tx).view(_reachable(tx, caller, request.id))
 
 
 def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lease:
@@ -145,7 +167,7 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
     entry: dict[str, Any] = {"event": Event.LEASE_DENIED, "credential_name": row.credential_name, "lease_id": row.id}
     entry["details"] = _trail(row, caller.identity)
     refuse_if(caller, require_role(caller, Role.USER), **entry)
-    if views.lease(row, tx.now).state is not LeaseState.ACTIVE:
+    if row.state != LeaseState.ACTIVE or row.expires_at <= tx.now:
         how = "was revoked" if row.state == LeaseState.REVOKED else "has expired"
         refuse_if(
             caller,
@@ -158,7 +180,13 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
         credential = None
     policy = None if credential is None else views.policy_of(credential)
     state = None if credential is None else CredentialState(credential.state)
-    refuse_if(caller, judge_lease(holder, row.credential_name, policy, state), **entry)
+    refusal = judge_lease(holder, row.credential_name, policy, state)
+    if refusal and holder.is_agent and not caller.is_agent:  # who sees the credential is told so
+        not_allowed = NotAllowed(
+            f"The lease's holder may not use {row.credential_name!r} any more.", hint="An admin can change its policy."
+        )
+        refusal = Refusal(refusal.rule, not_allowed)
+    refuse_if(caller, refusal, **entry)
 
     tenant = tx.tenant(row.tenant)
     grant = grant_ttl(
@@ -168,12 +196,15 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
         Duration.of(tenant.default_lease_ttl),
         Duration.of(tenant.max_lease_ttl),
     )
-    expiry = renewed_expiry(tx.moment, from_micros(row.expires_at), from_micros(row.max_expires_at), grant.ttl)
+    latest = from_micros(row.max_expires_at)
+    if holder.expires_at is not None:
+        latest = min(latest, holder.expires_at)
+    expiry = renewed_expiry(tx.moment, from_micros(row.expires_at), latest, grant.ttl)
     if isinstance(expiry, LeaseAtMaximum):
         raise Refused(Refusal("maximum-ttl", expiry), caller.tenant, caller.identity, **entry)
     row = tx.update(
         row,
-        ttl=grant.ttl.seconds_total,
+        ttl=max(1, (to_micros(expiry) - tx.now) // SECOND),
         expires_at=to_micros(expiry),
         renewed_at=tx.now,
         renewals=row.renewals + 1,
@@ -186,7 +217,7 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
 def revoke_lease(tx: Transaction, caller: Caller, request: ask.RevokeLease) -> Lease:
     """End one lease; one that has ended stays as it is."""
     row = _reachable(tx, caller, request.id)
-    if views.lease(row, tx.now).state is LeaseState.ACTIVE:
+    if row.state == LeaseState.ACTIVE and row.expires_at > tx.now:
         row = end_lease(tx, row, caller.identity, LeaseState.REVOKED, "revoked")
     return views.lease(row, tx.now)
 
@@ -203,11 +234,10 @@ def revoke_leases(tx: Transaction, caller: Caller, request: ask.RevokeLeases) ->
 
 
 def revoke_all(tx: Transaction, identity: Identity, reason: str, conditions: tuple[Where, ...]) -> int:
-    """End all active leases that meet ``conditions``; answers how many."""
+    """End all active leases that meet ``conditions``; answers how many had not run out before."""
     rows = tx.find(LeaseRow, *conditions, _ACTIVE)
-    for row in rows:
-        end_lease(tx, row, identity, LeaseState.REVOKED, reason)
-    return len(rows)
+    ended = [end_lease(tx, row, identity, LeaseState.REVOKED, reason) for row in rows]
+    return sum(row.state == LeaseState.REVOKED for row in ended)
 
 
 def end_lease(tx: Transaction, row: LeaseRow, identity: Identity, state: LeaseState, reason: str) -> LeaseRow:
@@ -221,6 +251,29 @@ def end_lease(tx: Transaction, row: LeaseRow, identity: Identity, state: LeaseSt
     event = Event.LEASE_EXPIRED if state is LeaseState.EXPIRED else Event.LEASE_REVOKED
     _audit(tx, event, ended, identity, details | {"reason": reason, "renewals": row.renewals})
     return ended
+
+
+class _Liveness:
+    """The state of leases as it is now, whether or not it was recorded: with its session a lease ends too."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._sessions: dict[str, bool] = {}
+
+    def state(self, row: LeaseRow) -> LeaseState:
+        state = views.lease(row, self._tx.now).state
+        if state is LeaseState.ACTIVE and row.session_id is not None and not self._is_live(row.session_id, row.tenant):
+            return LeaseState.REVOKED
+        return state
+
+    def view(self, row: LeaseRow) -> Lease:
+        return msgspec.structs.replace(views.lease(row, self._tx.now), state=self.state(row))
+
+    def _is_live(self, session_id: str, tenant: str) -> bool:
+        if session_id not in self._sessions:
+            session = self._tx.get(SessionRow, tenant, session_id)
+            self._sessions[session_id] = session is not None and session_is_live(session, self._tx.now)
+        return self._sessions[session_id]
 
 
 def _reach(caller: Caller) -> list[Where]:

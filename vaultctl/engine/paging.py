@@ -33,6 +33,34 @@ def page(rows: Sequence[R], limit: int, view: Callable[[R], T], cursor: Callable
     return Page(items=tuple(view(row) for row in shown), next_cursor=encode(cursor(shown[-1])) if more else None)
 
 
+def scan(
+    fetch: Callable[[tuple[str | int, ...] | None, int], list[R]],
+    keep: Callable[[R], bool],
+    start: tuple[str | int, ...] | None,
+    limit: int,
+    view: Callable[[R], T],
+    cursor: Callable[[R], tuple[str | int, ...]],
+) -> Page[T]:
+    """A page of the rows that ``keep`` keeps.
+
+    Args:
+        fetch: The next so many rows behind a key; None: the first ones.
+        keep: Whether a row counts.
+        start: The key that the request's cursor holds.
+        limit: Most rows of the page.
+        view: Makes a record of a row.
+        cursor: The key of a row.
+    """
+    found: list[R] = []
+    while len(found) <= limit:
+        rows = fetch(start, limit + 1)
+        found += [row for row in rows if keep(row)]
+        if len(rows) <= limit:
+            break
+        start = cursor(rows[-1])
+    return page(found, limit, view, cursor)
+
+
 def encode(key: Sequence[str | int]) -> str:
     """The last key of a page as a cursor."""
     return base64.urlsafe_b64encode(json.dumps(list(key)).encode()).decode().rstrip("=")

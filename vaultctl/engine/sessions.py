@@ -92,7 +92,7 @@ def open_session(tx: Transaction, caller: Caller, request: ask.OpenSession) -> O
     )
     exchange = {"tokenId": caller.token_id, "sessionTokenId": token.id, "reopened": reopened or None}
     tx.audit(caller.tenant, Event.TOKEN_EXCHANGED, identity, exchange)
-    return OpenedSession(session=views.session(session), token=secret)
+    return OpenedSession(session=views.session(session, is_live=True), token=secret)
 
 
 def list_sessions(tx: Transaction, caller: Caller, request: ask.ListSessions) -> Page[Session]:
@@ -107,20 +107,23 @@ def list_sessions(tx: Transaction, caller: Caller, request: ask.ListSessions) ->
         return Page(items=())  # sessions are agents' own; a human below manager owns none
     if request.agent is not None:
         conditions.append(Where("agent", "=", request.agent))
-    if request.state is not None:
-        conditions.append(Where("state", "=", request.state.value))
-    if request.cursor:
-        conditions.append(Where(("started_at", "id"), "<", paging.decode(request.cursor, int, str)))
-    rows = tx.find(SessionRow, *conditions, order="started_at, id", descending=True, limit=limit + 1)
-    return paging.page(
-        rows, limit, lambda row: views.session(row, _active_leases(tx, row)), lambda row: (row.started_at, row.id)
-    )
+    if request.state is SessionState.ACTIVE:
+        conditions.append(Where("state", "=", SessionState.ACTIVE.value))
+
+    def keep(row: SessionRow) -> bool:
+        return request.state is None or session_is_live(row, tx.now) is (request.state is SessionState.ACTIVE)
+
+    def fetch(before: tuple[str | int, ...] | None, count: int) -> list[SessionRow]:
+        older = [] if before is None else [Where(("started_at", "id"), "<", before)]
+        return tx.find(SessionRow, *conditions, *older, order="started_at, id", descending=True, limit=count)
+
+    start = paging.decode(request.cursor, int, str) if request.cursor else None
+    return paging.scan(fetch, keep, start, limit, lambda row: _view(tx, row), lambda row: (row.started_at, row.id))
 
 
 def get_session(tx: Transaction, caller: Caller, request: ask.GetSession) -> Session:
     """One session."""
-    row = _reachable(tx, caller, request.id)
-    return views.session(row, _active_leases(tx, row))
+    return _view(tx, _reachable(tx, caller, request.id))
 
 
 def end_session(tx: Transaction, caller: Caller, request: ask.EndSession) -> Revocation:
@@ -136,7 +139,7 @@ def touch_session(tx: Transaction, caller: Caller, request: ask.TouchSession) ->
     refused = Refusal("no-session", NotAllowed("Only a session's own token can do this.", hint="Open a session."))
     refuse_if(caller, refused if caller.session_id is None else None)
     row = _reachable(tx, caller, caller.session_id or "")
-    return views.session(tx.update(row, last_seen_at=tx.now))
+    return views.session(tx.update(row, last_seen_at=tx.now), is_live=True)
 
 
 def end(tx: Transaction, row: SessionRow, identity: Identity, reason: str) -> int:
@@ -208,11 +211,15 @@ def _reachable(tx: Transaction, caller: Caller, session_id: str) -> SessionRow:
     raise error
 
 
-def _active_leases(tx: Transaction, row: SessionRow) -> int:
-    return tx.count(
-        LeaseRow,
-        Where("tenant", "=", row.tenant),
-        Where("session_id", "=", row.id),
-        Where("state", "=", LeaseState.ACTIVE.value),
-        Where("expires_at", ">", tx.now),
-    )
+def _view(tx: Transaction, row: SessionRow) -> Session:
+    is_live = session_is_live(row, tx.now)
+    active = 0
+    if is_live:  # with the session its leases have ended
+        active = tx.count(
+            LeaseRow,
+            Where("tenant", "=", row.tenant),
+            Where("session_id", "=", row.id),
+            Where("state", "=", LeaseState.ACTIVE.value),
+            Where("expires_at", ">", tx.now),
+        )
+    return views.session(row, is_live=is_live, active_leases=active)

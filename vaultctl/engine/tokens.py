@@ -136,7 +136,7 @@ def get_self(tx: Transaction, caller: Caller, request: ask.GetSelf) -> WhoAmI:  
         role=caller.role,
         reaches=reachable_names(tx, caller),
         token=None if token is None else views.token(token, tx.now),
-        session=None if session is None else views.session(session),
+        session=None if session is None else views.session(session, is_live=True),
     )
 
 

@@ -135,12 +135,12 @@ def token(row: TokenRow, now: int) -> Token:
     )
 
 
-def session(row: SessionRow, active_leases: int | None = None) -> Session:
-    """A session."""
+def session(row: SessionRow, *, is_live: bool, active_leases: int | None = None) -> Session:
+    """A session; one that is not live any more has ended, whether or not that was recorded yet."""
     return Session(
         id=row.id,
         agent=row.agent,
-        state=SessionState(row.state),
+        state=SessionState.ACTIVE if is_live else SessionState.ENDED,
         token_id=row.token_id,
         started_at=from_micros(row.started_at),
         last_seen_at=from_micros(row.last_seen_at),

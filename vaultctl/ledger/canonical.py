@@ -24,6 +24,8 @@ def _ordered(value: Any) -> Any:
     match value:
         case dict():
             # RFC 8785 §3.2.3: members are sorted by their UTF-16 code units.
+            if not all(isinstance(key, str) for key in value):
+                raise InternalError("A key of an audit entry is not text.")
             keys = sorted(value, key=lambda k: k.encode("utf-16-be", "surrogatepass"))
             return {key: _ordered(value[key]) for key in keys}
         case list() | tuple():

@@ -59,10 +59,9 @@ class SqliteStore:
             VaultMissing: There is no such file.
             VaultUnavailable: It is damaged, unreadable, or of a newer vaultctl.
         """
-        if not path.is_file():
-            raise VaultMissing(f"There is no vault at {path}.", hint="Create one: vaultctl init")
-        self.path = path
+        self.path = path = _existing(path)
         self._file = _file_identity(path)
+        self._closed = False
         self._clock = clock
         self._turnstile = Turnstile(path, lock_timeout)
         self._writer: sqlite3.Connection | None = None
@@ -120,7 +119,8 @@ class SqliteStore:
         return [] if rows == ["ok"] else rows
 
     def close(self) -> None:
-        """Close all connections, the writer under the lock and before the last reader, so that none checkpoints."""
+        """Close for good: the writer under the lock and before the last reader, so that none checkpoints by itself."""
+        self._closed = True
         if self._writer is not None:
             with suppress(VaultError, sqlite3.Error), self._reader(), self._turnstile.turn():
                 self._checkpoint_over(_CLOSING_BYTES, self._writer)
@@ -143,7 +143,10 @@ class SqliteStore:
                 yield connection
             finally:
                 with self._readers_lock:
-                    self._readers.append(connection)
+                    if self._closed:
+                        connection.close()
+                    else:
+                        self._readers.append(connection)
 
     def _require_same_file(self) -> None:
         """A database that was moved away or replaced is still open here; what is written to it would be lost."""
@@ -165,7 +168,10 @@ class SqliteStore:
 
     @staticmethod
     def _last_entry(connection: sqlite3.Connection) -> int:
-        return int(connection.execute("SELECT max(last_time) FROM logs").fetchone()[0] or 0)
+        last = connection.execute("SELECT max(last_time) FROM logs").fetchone()[0] or 0
+        if not isinstance(last, int):
+            raise sqlite3.DatabaseError("a time is not a number")
+        return last
 
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         newest = migrations[-1].version
@@ -260,9 +266,10 @@ def create_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) ->
     """
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no file can have this name"
         raise VaultUnavailable(
-            f"The database {path} can't be created: {error.strerror}.", hint="Name a place that you can write to."
+            f"The database {path} can't be created: {reason}.", hint="Name a place that you can write to."
         ) from None
     with _translated(path):
         connection = _connect(path, writable=True)
@@ -302,6 +309,23 @@ def apply_migrations(connection: sqlite3.Connection, migrations: Sequence[Migrat
             raise
 
 
+def _existing(path: Path) -> Path:
+    """The file itself, links followed: the locks are beside it, whichever name it is opened by."""
+    missing = VaultMissing(f"There is no vault at {path}.", hint="Create one: vaultctl init")
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_file():
+            raise missing
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing from None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or "no file can have this name"
+        raise VaultUnavailable(
+            f"The database {path} can't be opened: {reason}.", hint="Look at its place and its permissions."
+        ) from None
+    return real
+
+
 def _file_identity(path: Path) -> tuple[int, int] | None:
     try:
         found = path.stat()
@@ -312,7 +336,8 @@ def _file_identity(path: Path) -> tuple[int, int] | None:
 
 def _schema_version(connection: sqlite3.Connection) -> int:
     try:
-        return int(connection.execute("SELECT max(version) FROM schema_versions").fetchone()[0])
+        version = connection.execute("SELECT max(version) FROM schema_versions").fetchone()[0]
+        return version if isinstance(version, int) else 0
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             return 0
@@ -345,6 +370,8 @@ def _translated(path: Path) -> Iterator[None]:
     """SQLite's errors as ours. Their texts name tables and files, never values."""
     try:
         yield
+    except UnicodeDecodeError:
+        raise _damaged(path, "it holds text that is not Unicode") from None
     except (UnicodeEncodeError, OverflowError):
         raise InvalidInput(
             "The request holds text that is not Unicode, or a number that is out of range.", hint="Write it anew."
@@ -352,16 +379,20 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorname", None) or ""
         if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
-            raise VaultUnavailable(
-                f"The vault's database {path} is damaged: {error}.",
-                hint="Restore it from a backup; vaultctl doctor tells more.",
-            ) from None
+            raise _damaged(path, str(error)) from None
         if code.startswith("SQLITE_CONSTRAINT"):
             raise VerificationFailed(f"The vault's database refused a row: {error}.", hint="vaultctl doctor") from None
         raise VaultUnavailable(
             f"The vault's database {path} can't be used: {error}.",
             hint="Look at its permissions and at the free space; vaultctl doctor tells more.",
         ) from None
+
+
+def _damaged(path: Path, reason: str) -> VaultUnavailable:
+    return VaultUnavailable(
+        f"The vault's database {path} is damaged: {reason}.",
+        hint="Restore it from a backup; vaultctl doctor tells more.",
+    )
 
 
 @lru_cache

@@ -30,13 +30,14 @@ class Turnstile:
         self._timeout = timeout
         self._threads = threading.Lock()
         self._files: tuple[int, int] | None = None
+        self._closed = False
 
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Hold the lock.
 
         Raises:
-            VaultUnavailable: Others held it for all of the time-out, or the lock files can't be opened.
+            VaultUnavailable: Others held it for all of the time-out, its files can't be opened, or it was closed.
         """
         deadline = time.monotonic() + self._timeout
         if not self._threads.acquire(timeout=self._timeout):
@@ -56,13 +57,17 @@ class Turnstile:
             self._threads.release()
 
     def close(self) -> None:
-        """Close the lock files."""
-        if self._files:
-            for file in self._files:
-                os.close(file)
-            self._files = None
+        """Close the lock files for good, once whoever has the lock is done."""
+        with self._threads:
+            self._closed = True
+            if self._files:
+                for file in self._files:
+                    os.close(file)
+                self._files = None
 
     def _open(self) -> tuple[int, int]:
+        if self._closed:
+            raise VaultUnavailable("The vault was closed.", hint="Open it again.")
         if self._files is None:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             try:
