@@ -39,7 +39,7 @@ def test_a_new_vault_is_ready_and_holds_only_private_files(tmp_path: Path) -> No
 
 def test_nothing_is_left_aside(tmp_path: Path) -> None:
     initialise(root_key="file", home=tmp_path)
-    assert set(modes(tmp_path)) == {"config.json", "root.key", "vault.db", "vault.db-gate", "vault.db-lock"}
+    assert set(modes(tmp_path)) == {"config.json", "root.key", "vault.db"}
 
 
 def test_a_vault_is_never_made_over_another(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_failure_halfway_undoes_what_was_made(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("vaultctl.client.setup.save_settings", full)
     with pytest.raises(VaultUnavailable, match="No space left"):
         initialise(root_key="file", home=tmp_path)
-    assert set(modes(tmp_path)) == {"vault.db-gate", "vault.db-lock"}
+    assert modes(tmp_path) == {}
     monkeypatch.undo()
     assert initialise(root_key="file", home=tmp_path).tenant == "default"
 

@@ -41,9 +41,9 @@ def diagnose(
     ask_passphrase: Callable[[], Secret] | None = None,
 ) -> list[Finding]:
     """Look at everything that can be looked at from here. Reads only."""
-    place = locate(home)
     findings = list(_environment())
     try:
+        place = locate(home)
         settings = load_settings(place)
     except VaultError as error:
         return [*findings, _problem("vault", error)]
@@ -88,16 +88,16 @@ def _environment() -> Iterator[Finding]:
 
 def _modes(place: Home, database: Path) -> Iterator[Finding]:
     files = [place.settings_path, *(Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-gate", "-lock"))]
-    wrong = [path for path in files if path.exists() and path.stat().st_mode & 0o077]
+    wrong = [path for path in files if _mode(path) & 0o077]
     for path in wrong:
         yield Finding(
             check="file modes",
             level="problem",
-            message=f"{path} is accessible to others (mode {stat.S_IMODE(path.stat().st_mode):04o}).",
+            message=f"{path} is accessible to others (mode {_mode(path):04o}).",
             hint=f"chmod 600 {path}",
         )
     for directory in sorted({place.data, place.config, database.parent}):
-        if directory.exists() and directory.stat().st_mode & 0o022:
+        if _mode(directory) & 0o022:
             wrong.append(directory)
             yield Finding(
                 check="file modes",
@@ -107,6 +107,14 @@ def _modes(place: Home, database: Path) -> Iterator[Finding]:
             )
     if not wrong:
         yield Finding(check="file modes", level="ok", message="Only you can read and write the vault's files.")
+
+
+def _mode(path: Path) -> int:
+    """The permissions of a file; 0 where there is none, or none that can be seen."""
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except (OSError, ValueError):
+        return 0
 
 
 def _root_key(place: Home, settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -36,15 +37,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
 
 
 def locate(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Home:
-    """The home that is named, else that of ``VAULTCTL_HOME``, else the platform's directories."""
+    """The home that is named, else that of ``VAULTCTL_HOME``, else the platform's directories.
+
+    Raises:
+        InvalidInput: It can't be a path.
+    """
     named = home or environ.get("VAULTCTL_HOME")
     if named:
-        directory = Path(named).expanduser().absolute()
+        directory = _usable(named)
         return Home(directory, directory)
     from platformdirs import PlatformDirs
 
     dirs = PlatformDirs("vaultctl", appauthor=False)
     return Home(Path(dirs.user_data_dir), Path(dirs.user_config_dir))
+
+
+def _usable(text: str | os.PathLike[str]) -> Path:
+    try:
+        path = Path(text).expanduser().absolute()
+        if "\0" in str(path):
+            raise ValueError
+        str(path).encode("utf-8")
+    except (ValueError, RuntimeError):
+        raise InvalidInput(
+            "That can't be the path of a vault.", hint="Name a path that is valid UTF-8 text, like ~/vault."
+        ) from None
+    return path
 
 
 def load_settings(home: Home) -> Settings:
@@ -64,8 +82,11 @@ def load_settings(home: Home) -> Settings:
             f"The settings {path} can't be read: {error.strerror}.", hint="They must be readable by you."
         ) from None
     try:
-        return msgspec.json.decode(data, type=Settings)
-    except msgspec.MsgspecError:
+        settings = msgspec.json.decode(data, type=Settings)
+        if settings.database is not None:
+            _usable(settings.database)
+        return settings
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidInput):
         raise VaultUnavailable(
             f"The settings {path} are damaged.", hint="Mend the file, or restore it from a backup."
         ) from None
@@ -78,7 +99,7 @@ def save_settings(home: Home, settings: Settings) -> None:
         OSError: They can't be written.
     """
     path = home.settings_path
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     text = json.dumps(msgspec.to_builtins(settings), indent=2) + "\n"
     try:
         file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
@@ -112,9 +133,9 @@ def database_path(home: Home, database: str | None, noted: str | None, environ: 
         return home.data / _DATABASE_FILE
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return Path(url).expanduser().absolute()
+        return _usable(url)
     if scheme == "sqlite" and rest.startswith("/"):
-        return Path(rest[1:] if rest.startswith("//") else rest)
+        return _usable(rest[1:] if rest.startswith("//") else rest)
     raise InvalidInput(
         "The database is neither a file nor sqlite:///PATH.", hint="This version keeps vaults in SQLite files."
     )

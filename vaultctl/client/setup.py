@@ -1,21 +1,23 @@
 """Creating an embedded vault. It exists once its database has its name; until then nothing does."""
 
+import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
-from vaultctl.client.home import Home, Settings, database_path, locate, save_settings, sync_directory
+from vaultctl.client.home import Home, Settings, database_path, load_settings, locate, save_settings, sync_directory
 from vaultctl.crypto.root_keys import create_root_key, forget_root_key
-from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultUnavailable
+from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultMissing, VaultUnavailable
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import Record
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.founding import found_vault
 from vaultctl.store.sqlite import SqliteStore, create_database, settle
-from vaultctl.store.turnstile import Turnstile
 
 RootKeyKind = Literal["auto", "keyring", "file", "passphrase"]
 _PATIENCE = 30.0
@@ -67,30 +69,27 @@ def initialise(
         raise InvalidInput("There is no such root-key provider.", hint=f"One of: {', '.join(_KINDS)}.")
     place = locate(home)
     path = database_path(place, database, None)
-    if path.exists():
-        raise _taken(path)
     try:
-        for directory in {place.data, place.config, path.parent}:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise _unwritable(Path(error.filename or place.data), error) from None
-
-    turnstile = Turnstile(path, _PATIENCE)
-    try:
-        with turnstile.turn():  # two attempts at once would undo each other's root key
+        _require_free(place, path)
+        for directory in (place.data, place.config, path.parent):
+            _make_private(directory)
+        with _alone_in(place.config):  # two attempts at once would undo each other's root key and settings
+            _require_free(place, path)
             return _create(place, path, tenant, root_key, ask_passphrase)
-    finally:
-        turnstile.close()
+    except OSError as error:
+        raise VaultUnavailable(
+            f"The vault can't be created at {path}: {error.strerror}.",
+            hint="Set VAULTCTL_HOME to a directory that you can write to.",
+        ) from None
 
 
 def _create(
     place: Home, path: Path, tenant: str, root_key: str, ask_passphrase: Callable[[], Secret] | None
 ) -> Initialised:
-    if path.exists():
-        raise _taken(path)
     context = provider_context(place, ask_passphrase)
     root, config, note = create_root_key(root_key, context, os.urandom)  # type: ignore[arg-type]
-    aside = path.with_name(f".{path.name}.new-{os.getpid()}")
+    aside = path.with_name(f".{path.name}.new-{secrets.token_hex(8)}")
+    noted = False
     try:
         create_database(aside)
         store = SqliteStore(aside)
@@ -99,20 +98,22 @@ def _create(
         finally:
             store.close()
         settle(aside)
-        noted = None if path == place.data / "vault.db" else str(path)
-        save_settings(place, Settings(root_key=config, tenant=tenant, database=noted))
+        is_usual = path == database_path(place, None, None, {})
+        save_settings(place, Settings(root_key=config, tenant=tenant, database=None if is_usual else str(path)))
+        noted = True
+        for leftover in ("-wal", "-shm"):  # of an earlier database of this name, which SQLite would replay
+            Path(f"{path}{leftover}").unlink(missing_ok=True)
         try:
-            os.link(aside, path)  # unlike a rename, this never replaces a vault that somebody else just made
+            os.link(aside, path)  # unlike a rename, this never replaces what somebody else just put there
         except FileExistsError:
             raise _taken(path) from None
         sync_directory(path.parent)
-    except BaseException as error:
+    except BaseException:
         if not path.exists():
-            with suppress(OSError):
-                place.settings_path.unlink(missing_ok=True)
+            if noted:
+                with suppress(OSError):
+                    place.settings_path.unlink(missing_ok=True)
             forget_root_key(config, context)
-        if isinstance(error, OSError):
-            raise _unwritable(path, error) from None
         raise
     finally:
         for leftover in ("", "-wal", "-shm", "-gate", "-lock"):
@@ -128,12 +129,67 @@ def _create(
     )
 
 
+def _require_free(place: Home, path: Path) -> None:
+    """Raise AlreadyExists if there is a vault, also one whose database is elsewhere and perhaps out of reach.
+
+    Settings that name the database that is to be made were left by an attempt that crashed, or by a vault that
+    somebody deleted.
+    """
+    if path.exists():
+        raise _taken(path)
+    try:
+        there = load_settings(place)
+    except VaultMissing:
+        return
+    except VaultUnavailable:
+        if (
+            not place.settings_path.is_file()
+            or place.settings_path.is_symlink()
+            or not place.settings_path.stat().st_size
+        ):
+            return
+        raise
+    database = database_path(place, None, there.database, {})
+    if database != path:
+        raise AlreadyExists(
+            f"The settings in {place.config} belong to a vault at {database}.",
+            hint=f"Set VAULTCTL_HOME to another directory, or remove {place.settings_path} if that vault is gone.",
+        )
+
+
+def _make_private(directory: Path) -> None:
+    """Make ``directory``, and those above it that are missing, for this user alone."""
+    if not directory.is_dir():
+        _make_private(directory.parent)
+        with suppress(FileExistsError):
+            directory.mkdir(mode=0o700)
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold a lock on ``directory`` itself, which leaves no file behind.
+
+    Raises:
+        VaultUnavailable: Another process held it for all of the time that there is.
+    """
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    deadline = time.monotonic() + _PATIENCE
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise VaultUnavailable(
+                        f"Another process has been creating a vault in {directory} for {_PATIENCE:g} seconds.",
+                        hint="Look for a stopped vaultctl process.",
+                    ) from None
+                time.sleep(0.01)
+        yield
+    finally:
+        os.close(file)
+
+
 def _taken(path: Path) -> AlreadyExists:
     return AlreadyExists(f"There is a vault at {path} already.", hint="Look at it: vaultctl status")
-
-
-def _unwritable(path: Path, error: OSError) -> VaultUnavailable:
-    return VaultUnavailable(
-        f"The vault can't be created at {path}: {error.strerror}.",
-        hint="Set VAULTCTL_HOME to a directory that you can write to.",
-    )

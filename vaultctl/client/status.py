@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from vaultctl.client.embedded import open_engine, require_no_server
-from vaultctl.client.home import database_path, load_settings, locate
+from vaultctl.client.home import Home, database_path, load_settings, locate
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import LeaseState, Record, SessionState
 from vaultctl.domain.secrets import Secret
@@ -39,10 +40,11 @@ def vault_status(
 ) -> VaultStatus:
     """The state of the vault in ``home``; a vault that is missing or locked is a state, not an error."""
     require_no_server()
-    place = locate(home)
     settings = None
-    path = place.data / "vault.db"
+    place, path = Home(Path(home or ""), Path(home or "")), Path(database or "vault.db")
     try:
+        place = locate(home)
+        path = place.data / "vault.db"
         settings = load_settings(place)
         path = database_path(place, database, settings.database)
         store, engine = open_engine(place, settings, database, ask_passphrase)

@@ -677,11 +677,11 @@ def _duration_or_none(value: AnyDuration | None, what: str) -> "Duration | _Unse
 
 
 def _enum(kind: type[E], value: str, what: str) -> E:
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(member.value for member in kind)
-        raise InvalidInput(f"There is no such {what}.", hint=f"One of: {known}.") from None
+    for member in kind:  # the enumeration's own error would quote the value
+        if member.value == value:
+            return member
+    known = ", ".join(member.value for member in kind)
+    raise InvalidInput(f"There is no such {what}.", hint=f"One of: {known}.")
 
 
 def _page_size(wanted: int | None) -> int:

@@ -1,4 +1,8 @@
-"""Does a text disclose a secret? Raw, or in an encoding that a model or a tool would use without malice."""
+"""Does a text disclose a secret? Raw, or in an encoding that a model or a tool would use without malice.
+
+There are many ways to encode and one to decode, so it is the text that is decoded: URL-encoding, JSON escapes, base64
+and base64url in any alignment, hex.
+"""
 
 import base64
 import re
@@ -6,40 +10,50 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus
 
 _ENCODED_FROM = 6
-"""Secrets shorter than this are looked for raw only: their encodings are too short to mean anything."""
+"""Secrets of fewer bytes are looked for as text only: their encodings are too short to mean anything."""
 
 _JSON_ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 _JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-
-
-def encoded_forms(secret: str) -> frozenset[str]:
-    """``secret`` itself, and as base64 in all alignments, base64url and hex."""
-    forms = {secret}
-    data = secret.encode()
-    if len(data) >= _ENCODED_FROM:
-        forms |= {data.hex(), data.hex().upper()}
-        for offset in range(3):
-            # Characters at either end that also carry bits of a neighbour are left out.
-            encoded = base64.b64encode(b"\0" * offset + data).decode().rstrip("=")
-            whole = encoded[(0, 2, 3)[offset] : (len(data) + offset) * 8 // 6]
-            forms |= {whole, whole.replace("+", "-").replace("/", "_")}
-    return frozenset(forms)
+_BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}", re.ASCII)
+_HEX_RUN = re.compile(r"[0-9A-Fa-f]{12,}", re.ASCII)
+_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def discloses(text: str, secrets: Iterable[str]) -> bool:
-    """Whether ``text`` holds one of ``secrets``, in one of its forms, perhaps URL-encoded or escaped as in JSON."""
+    """Whether ``text`` holds one of ``secrets``, in one of its forms."""
     readings = tuple(dict.fromkeys(_readings(text)))
-    return any(form in reading for secret in secrets for form in encoded_forms(secret) for reading in readings)
+    decoded = tuple(dict.fromkeys(data for reading in readings for data in _decodings(reading)))
+    for secret in secrets:
+        if any(secret in reading for reading in readings):
+            return True
+        data = secret.encode("utf-8", "surrogatepass")
+        if len(data) >= _ENCODED_FROM and any(data in one for one in decoded):
+            return True
+    return False
 
 
 def _readings(text: str) -> Iterator[str]:
-    """What ``text`` says, and what it says once decoded: there are many ways to encode, and one to decode."""
+    """What ``text`` says, and what it says with one layer of URL-encoding or JSON escapes taken off."""
     yield text
     if "%" in text or "+" in text:
         yield unquote(text)
         yield unquote_plus(text)
     if "\\" in text:
         yield _JSON_ESCAPE.sub(_unescape, text)
+
+
+def _decodings(text: str) -> Iterator[bytes]:
+    """What stretches of ``text`` are if they are base64 or hex, wherever in the stretch the encoding began."""
+    for match in _BASE64_RUN.finditer(text):
+        run = match[0].translate(_URL_SAFE)
+        for start in range(4):
+            rest = run[start:]
+            rest = rest[:-1] if len(rest) % 4 == 1 else rest
+            yield base64.b64decode(rest + "=" * (-len(rest) % 4))
+    for match in _HEX_RUN.finditer(text):
+        for start in range(2):
+            rest = match[0][start:]
+            yield bytes.fromhex(rest[: len(rest) // 2 * 2])
 
 
 def _unescape(match: re.Match[str]) -> str:

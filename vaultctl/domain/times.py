@@ -39,6 +39,7 @@ def parse_moment(text: str, now: datetime, *, what: str = "time") -> datetime:
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidInput(
-            f"The {what} is neither a time nor a duration.", hint="For example 2026-11-23T09:00:00Z, 2026-11-23 or 2h."
-        ) from None
+        pass  # raised below, without an error behind it that quotes the text
+    raise InvalidInput(
+        f"The {what} is neither a time nor a duration.", hint="For example 2026-11-23T09:00:00Z, 2026-11-23 or 2h."
+    )

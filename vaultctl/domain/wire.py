@@ -51,7 +51,8 @@ def from_json_object(value: Any, type: type[T]) -> T:
     try:
         return msgspec.convert(value, type, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise InvalidInput(f"Malformed input: {_without_quotes(str(error))}.") from None
+        reason = _without_quotes(str(error))
+    raise InvalidInput(f"Malformed input: {reason}.")  # here, without an error behind it that quotes the value
 
 
 def _decode(type: type[Any], value: Any) -> Any:

@@ -35,7 +35,7 @@ def query_audit(tx: Transaction, caller: Caller, request: ask.QueryAudit) -> Pag
         if value is not None:
             conditions.append(Where(column, "=", value))
     if request.events:
-        conditions.append(Where("event", "in", [event.value for event in request.events]))
+        conditions.append(Where("event", "in", sorted({event.value for event in request.events})))
     lowest, beyond = _bounds(tx, caller.tenant, request)
     strict = _strict_identity(request) | _strict_trail(request)
 

@@ -1,6 +1,7 @@
 """Operations on credentials."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from vaultctl.domain import requests as ask
@@ -10,6 +11,7 @@ from vaultctl.domain.errors import AlreadyExists, Conflict, InvalidInput, NotFou
 from vaultctl.domain.ids import new_id
 from vaultctl.domain.names import check_glob, check_name
 from vaultctl.domain.records import (
+    AllowedIdentity,
     Credential,
     CredentialState,
     CredentialType,
@@ -46,9 +48,10 @@ def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCreden
     metadata = check_metadata(request.metadata)
     refuse_disclosure(tx, caller, (*metadata, *metadata.values()), Event.ACCESS_DENIED)
     _check_policy(request.policy)
+    _refuse_identities(tx, caller, request.policy.allowed_identities)
     value = credential_types.clean(request.type, request.value.reveal())
     attributes = credential_types.validate(request.type, value)
-    _refuse_value_in_text(request.name, metadata, credential_types.fragments(request.type, value))
+    _refuse_value_in_text(caller, request.name, metadata, credential_types.fragments(request.type, value))
     if tx.get(CredentialRow, caller.tenant, request.name) is not None:
         raise AlreadyExists(
             f"There is a credential {request.name!r} already.",
@@ -116,9 +119,10 @@ def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCreden
     if request.metadata is not None:
         metadata = check_metadata(request.metadata)
         refuse_disclosure(tx, caller, (*metadata, *metadata.values()), Event.ACCESS_DENIED)
-        _refuse_value_in_text("", metadata, _all_fragments(tx, row))
+        _refuse_value_in_text(caller, "", metadata, _all_fragments(tx, row), credential_name=row.name)
         changes["metadata"] = _json(metadata)
     if policy_changes:
+        _refuse_identities(tx, caller, request.allowed_identities or ())
         policy = _changed_policy(views.policy_of(row), request)
         _check_policy(policy)
         changes |= {
@@ -142,7 +146,7 @@ def rotate_credential(tx: Transaction, caller: Caller, request: ask.RotateCreden
     type = CredentialType(row.type)
     value = credential_types.clean(type, request.value.reveal())
     attributes = credential_types.validate(type, value)
-    _refuse_value_in_text(row.name, json.loads(row.metadata), credential_types.fragments(type, value))
+    _refuse_value_in_text(caller, row.name, json.loads(row.metadata), credential_types.fragments(type, value))
     return _add_version(tx, caller, row, value, attributes)
 
 
@@ -275,9 +279,12 @@ def _all_fragments(tx: Transaction, row: CredentialRow) -> tuple[str, ...]:
     return tuple(fragment for version in versions for fragment in value_fragments(tx, row.type, version))
 
 
-def _refuse_value_in_text(name: str, metadata: dict[str, str], secrets: tuple[str, ...]) -> None:
+def _refuse_value_in_text(
+    caller: Caller, name: str, metadata: dict[str, str], secrets: tuple[str, ...], **entry: Any
+) -> None:
+    """Refuse if the text holds the value. It is recorded: the refusal answers a guess."""
     if discloses("\n".join([name, *metadata, *metadata.values()]), secrets):
-        raise disclosed()
+        refuse_if(caller, Refusal("secret-in-text", disclosed()), **entry)
 
 
 def _changed_policy(policy: Policy, request: ask.UpdateCredential) -> Policy:
@@ -292,6 +299,10 @@ def _changed_policy(policy: Policy, request: ask.UpdateCredential) -> Policy:
         ),
         delivery=request.delivery or policy.delivery,
     )
+
+
+def _refuse_identities(tx: Transaction, caller: Caller, allowed: Iterable[AllowedIdentity]) -> None:
+    refuse_disclosure(tx, caller, (identity.glob for identity in allowed), Event.ACCESS_DENIED)
 
 
 def _check_policy(policy: Policy) -> None:

@@ -181,6 +181,8 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
     policy = None if credential is None else views.policy_of(credential)
     state = None if credential is None else CredentialState(credential.state)
     refusal = judge_lease(holder, row.credential_name, policy, state)
+    if refusal is None and caller.is_agent:  # perhaps by another, narrower token of the same agent
+        refusal = judge_lease(caller, row.credential_name, policy, state)
     if refusal and holder.is_agent and not caller.is_agent:  # who sees the credential is told so
         not_allowed = NotAllowed(
             f"The lease's holder may not use {row.credential_name!r} any more.", hint="An admin can change its policy."
@@ -235,7 +237,7 @@ def revoke_leases(tx: Transaction, caller: Caller, request: ask.RevokeLeases) ->
 
 def revoke_all(tx: Transaction, identity: Identity, reason: str, conditions: tuple[Where, ...]) -> int:
     """End all active leases that meet ``conditions``; answers how many had not run out before."""
-    rows = tx.find(LeaseRow, *conditions, _ACTIVE)
+    rows = tx.find_authentic(LeaseRow, *conditions, _ACTIVE)
     ended = [end_lease(tx, row, identity, LeaseState.REVOKED, reason) for row in rows]
     return sum(row.state == LeaseState.REVOKED for row in ended)
 
@@ -317,10 +319,14 @@ def _holder(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any
     if row.token_id == caller.token_id:
         return caller
     token = tx.get(TokenRow, row.tenant, row.token_id)
-    if token is None:
-        gone = Conflict("The token of the lease is gone.", hint="Request a new lease.")
-        raise Refused(Refusal("token-revoked", gone), caller.tenant, caller.identity, **entry)
-    return caller_of(tx, token)
+    try:
+        if token is not None:
+            return caller_of(tx, token)
+        rule = "token-revoked"
+    except Refused as refused:
+        rule = refused.refusal.rule
+    gone = Conflict("The token that the lease was issued to counts no more.", hint="Request a new lease.")
+    raise Refused(Refusal(rule, gone), caller.tenant, caller.identity, **entry)
 
 
 def _equal(**columns: str | None) -> list[Where]:

@@ -157,6 +157,11 @@ def end(tx: Transaction, row: SessionRow, identity: Identity, reason: str) -> in
     return count
 
 
+def identity_of(row: SessionRow) -> Identity:
+    """The agent of a session, for what happens to it by itself."""
+    return Identity(type="agent", name=row.agent, session_id=row.id)
+
+
 def move_expiry(tx: Transaction, row: SessionRow, expires_at: int) -> None:
     """Let an active session and its token end with a parent whose expiry has moved."""
     tx.update(row, expires_at=expires_at)
@@ -187,7 +192,7 @@ def _revoke_tokens(tx: Transaction, session: SessionRow) -> None:
 
 
 def _live_tokens(tx: Transaction, session: SessionRow) -> list[TokenRow]:
-    return tx.find(
+    return tx.find_authentic(
         TokenRow,
         Where("tenant", "=", session.tenant),
         Where("session_id", "=", session.id),

@@ -17,6 +17,7 @@ from vaultctl.domain.rules import (
 )
 from vaultctl.engine import paging, views
 from vaultctl.engine.authentication import VAULT_TENANT
+from vaultctl.engine.free_text import refuse_disclosure
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -27,6 +28,7 @@ def create_tenant(tx: Transaction, caller: Caller, request: ask.CreateTenant) ->
     """Create a tenant with its own keys and its own log."""
     refuse_if(caller, require_operator(caller))
     check_name(request.id, "tenant")
+    refuse_disclosure(tx, caller, (request.id,), Event.ACCESS_DENIED)
     default, maximum = _ttls(request.default_lease_ttl, request.max_lease_ttl, DEFAULT_LEASE_TTL, DEFAULT_MAX_LEASE_TTL)
     if tx.get(TenantRow, request.id) is not None:
         raise AlreadyExists(f"There is a tenant {request.id!r} already.", hint="Choose another name.")

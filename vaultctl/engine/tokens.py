@@ -13,8 +13,9 @@ from vaultctl.domain.records import Event, IssuedToken, Page, Revocation, Role, 
 from vaultctl.domain.rules import DEFAULT_TOKEN_TTL, Caller, require_operator, require_role
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
 from vaultctl.engine import leases, paging, sessions, views
-from vaultctl.engine.authentication import VAULT_TENANT, caller_of
+from vaultctl.engine.authentication import VAULT_TENANT, caller_of, session_is_live
 from vaultctl.engine.catalogue import reachable_names
+from vaultctl.engine.free_text import refuse_disclosure
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -40,6 +41,8 @@ def create_token(tx: Transaction, caller: Caller, request: ask.CreateToken) -> I
         raise InvalidInput("An operator's token leases nothing.", hint="Leave out the globs and the lease TTL.")
     if tenant == VAULT_TENANT and not request.operator:
         raise InvalidInput("Only operators' tokens belong to no tenant.", hint="Name a tenant with --tenant.")
+    texts = (request.agent or "", request.email or "", *request.credentials)
+    refuse_disclosure(tx, caller, texts, Event.ACCESS_DENIED)
     token_id = new_id("tok", tx.random)
     secret = new_token_secret(tx.random)
     row = tx.insert(
@@ -99,7 +102,10 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
     row = tx.update(row, hash=hash_of(secret), rotated_at=tx.now, expires_at=expires_at)
     if request.ttl is not None:
         for session in _active_sessions(tx, row):
-            sessions.move_expiry(tx, session, expires_at)
+            if session_is_live(session, tx.now):
+                sessions.move_expiry(tx, session, expires_at)
+            else:  # new time for the token does not bring it back
+                sessions.end(tx, session, sessions.identity_of(session), "token expired")
     _audit(tx, caller, Event.TOKEN_ROTATED, row, {"expiresAt": rfc3339(from_micros(expires_at))})
     return _issued(tx, row, secret)
 
@@ -165,7 +171,7 @@ def _existing(tx: Transaction, caller: Caller, token_id: str) -> TokenRow:
 
 
 def _active_sessions(tx: Transaction, row: TokenRow) -> list[SessionRow]:
-    return tx.find(
+    return tx.find_authentic(
         SessionRow,
         Where("tenant", "=", row.tenant),
         Where("token_id", "=", row.id),

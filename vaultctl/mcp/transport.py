@@ -77,6 +77,8 @@ async def messages(wire: Wire, gone: Callable[[], None]) -> AsyncIterator[tuple[
         try:
             with leaving:
                 async for message in leaving:
+                    if isinstance(message.message, JSONRPCError):
+                        message.message.error.data = None  # the SDK repeats there what the client sent
                     line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                     await asyncio.wrap_future(writer.submit(partial(wire.write, line)))
         except OSError:

@@ -69,6 +69,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 created_at BIGINT NOT NULL,
                 created_by TEXT NOT NULL,
                 restored_from BIGINT,
+                mac BLOB NOT NULL,
                 PRIMARY KEY (tenant, credential_id, version)
             )""",
             """CREATE TABLE tokens (

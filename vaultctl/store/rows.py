@@ -93,6 +93,7 @@ class VersionRow(Row, frozen=True):
     created_at: int
     created_by: str
     restored_from: int | None
+    mac: bytes = b""
 
 
 class TokenRow(Row, frozen=True):

@@ -82,6 +82,7 @@ class SqliteStore:
     @contextmanager
     def read(self) -> Iterator["SqliteTransaction"]:
         """A read transaction: a snapshot that never waits for writers."""
+        self._require_open()
         with self._reader() as connection:
             connection.execute("BEGIN")
             try:
@@ -93,12 +94,14 @@ class SqliteStore:
     def write(self) -> Iterator["SqliteTransaction"]:
         """A write transaction, the only one at a time; commits on exit, rolls back on an exception."""
         with self._turnstile.turn(), _translated(self.path):
+            self._require_open()
             self._require_same_file()
             if self._writer is None:
                 self._writer = _connect(self.path, writable=True)
             connection = self._writer
             connection.execute("BEGIN IMMEDIATE")
             try:
+                _require_no_programs(connection, self.path)
                 yield SqliteTransaction(connection, self._now(connection), writable=True)
                 connection.execute("COMMIT")
             except BaseException:
@@ -148,6 +151,10 @@ class SqliteStore:
                     else:
                         self._readers.append(connection)
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise VaultUnavailable("The vault was closed.", hint="Open it again.")
+
     def _require_same_file(self) -> None:
         """A database that was moved away or replaced is still open here; what is written to it would be lost."""
         if _file_identity(self.path) != self._file:
@@ -176,6 +183,7 @@ class SqliteStore:
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         newest = migrations[-1].version
         with self._reader() as connection:
+            _require_no_programs(connection, self.path)
             current = _schema_version(connection)
         if current == 0:
             raise VaultUnavailable(
@@ -307,6 +315,15 @@ def apply_migrations(connection: sqlite3.Connection, migrations: Sequence[Migrat
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _require_no_programs(connection: sqlite3.Connection, path: Path) -> None:
+    """The vault has no triggers and no views: one that is there undoes or hides what the vault does."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE type IN ('trigger', 'view') LIMIT 1").fetchone():
+        raise VerificationFailed(
+            f"The vault's database {path} holds a trigger or a view, which the vault did not make.",
+            hint="Restore it from a backup, and find out who can write to it.",
+        )
 
 
 def _existing(path: Path) -> Path:

@@ -1,0 +1,176 @@
+"""The doors that a vault is reached through, and the world in which the tests meet it.
+
+A test of the contract knows ``Vault``, its world and nothing else, so that another door is one more entry in
+:data:`DOORS`.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from tests.conftest import Clock
+from vaultctl.client.embedded import EmbeddedAdapter
+from vaultctl.client.vault import Adapter, Vault
+from vaultctl.crypto.root_keys import RootKey
+from vaultctl.crypto.tokens import token_hash
+from vaultctl.domain import requests as ask
+from vaultctl.domain.records import Identity, IssuedToken, OpenedSession, Page, Role
+from vaultctl.domain.secrets import Secret
+from vaultctl.engine.authentication import Bearer, Owner, Principal
+from vaultctl.engine.engine import Engine
+from vaultctl.engine.founding import found_vault
+from vaultctl.store.sqlite import SqliteStore, create_database
+
+T = TypeVar("T")
+
+HOME_TENANT = "my-org"
+"""The tenant that every world has."""
+
+Bearing = str | Secret | IssuedToken | OpenedSession
+
+
+class Door(Protocol):
+    """One way into one vault."""
+
+    def admin(self, tenant: str) -> Vault:
+        """A human with the role admin in a tenant, who may also administer the vault."""
+        ...
+
+    def connect(self, token: Secret, tenant: str | None) -> Vault:
+        """Whoever a token says."""
+        ...
+
+    def reap(self) -> int:
+        """Let the reaper run once."""
+        ...
+
+    def close(self) -> None:
+        """Shut the door."""
+        ...
+
+
+class EmbeddedSqlite:
+    """The engine in this process, on an SQLite file."""
+
+    def __init__(self, directory: Path, clock: Clock, *, reaps: bool) -> None:
+        path = directory / "vault.db"
+        create_database(path)
+        self.store = SqliteStore(path, clock=clock)
+        self.root = RootKey.new(os.urandom)
+        owner = Identity(type="human", user_id="owner", email="owner@localhost")
+        found_vault(self.store, self.root, tenant=HOME_TENANT, owner=owner)
+        self.engine = Engine(self.store, self.root)
+        self._reaps = reaps
+
+    def admin(self, tenant: str) -> Vault:
+        return self._vault(Owner(tenant, "owner@localhost"))
+
+    def connect(self, token: Secret, tenant: str | None) -> Vault:
+        return self._vault(Bearer(token_hash(token), tenant))
+
+    def reap(self) -> int:
+        return self.engine.reap()
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def _vault(self, principal: Principal) -> Vault:
+        adapter: Adapter = EmbeddedAdapter(self.engine, principal)
+        return Vault(adapter if self._reaps else _LateReaper(self.engine, principal))
+
+
+class _LateReaper:
+    """The embedded adapter, but for its reaping: as if the reaper were always late."""
+
+    def __init__(self, engine: Engine, principal: Principal) -> None:
+        self._engine = engine
+        self._principal = principal
+
+    def perform(self, request: ask.Request[T]) -> T:
+        return self._engine.perform(self._principal, request)
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+class MakeDoor(Protocol):
+    """Founds a vault in an empty folder. ``reaps``: the reaper runs by itself, before every answer at the latest."""
+
+    def __call__(self, directory: Path, clock: Clock, *, reaps: bool) -> Door: ...
+
+
+DOORS: dict[str, MakeDoor] = {"embedded-sqlite": EmbeddedSqlite}
+
+
+class World:
+    """A vault with everybody who uses it, and the time."""
+
+    def __init__(self, make_door: MakeDoor, directory: Path, clock: Clock, *, reaps: bool = True) -> None:
+        self.clock = clock
+        self._door = make_door(directory, clock, reaps=reaps)
+        self._admins = {HOME_TENANT: self._door.admin(HOME_TENANT)}
+
+    def owner(self, tenant: str = HOME_TENANT) -> Vault:
+        """Who runs the vault, as admin of ``tenant``, which is made if it is not there."""
+        if tenant not in self._admins:
+            self._admins[HOME_TENANT].tenants.create(tenant)
+            self._admins[tenant] = self._door.admin(tenant)
+        return self._admins[tenant]
+
+    def connect(self, token: Bearing, tenant: str | None = None) -> Vault:
+        """Whoever ``token`` says, expecting it to be of ``tenant`` if one is named."""
+        return self._door.connect(secret_of(token), tenant)
+
+    def agent(self, name: str, *credentials: str, tenant: str = HOME_TENANT, **options: str) -> Vault:
+        """An agent with a new token."""
+        return self.connect(self.owner(tenant).tokens.create(agent=name, credentials=credentials, **options))
+
+    def human(self, email: str, role: Role | str, *credentials: str, tenant: str = HOME_TENANT) -> Vault:
+        """A human with a new token."""
+        return self.connect(self.owner(tenant).tokens.create(human=email, role=role, credentials=credentials))
+
+    def operator(self) -> Vault:
+        """An operator with a new token."""
+        return self.connect(self.owner().tokens.create(operator=True))
+
+    def session(self, agent: Vault, id: str | None = None) -> Vault:
+        """A new session of an agent."""
+        return self.connect(agent.sessions.open(id))
+
+    def reap(self) -> int:
+        """Let the reaper run once; answers how much it recorded."""
+        return self._door.reap()
+
+    def close(self) -> None:
+        """End the world."""
+        self._door.close()
+
+
+def secret_of(token: Bearing) -> Secret:
+    """The secret of a token, however it was got."""
+    match token:
+        case IssuedToken():
+            return token.secret
+        case OpenedSession():
+            return token.token
+        case Secret():
+            return token
+    return Secret(token)
+
+
+def perform(vault: Vault, request: ask.Request[T]) -> T:
+    """The answer to a request that ``Vault`` has no method for, such as one page of a list."""
+    return vault._adapter.perform(request)
+
+
+def pages(vault: Vault, page: Callable[[str | None], ask.Request[Page[T]]]) -> list[tuple[T, ...]]:
+    """All pages of a list."""
+    cursor = None
+    found = []
+    while True:
+        answer = perform(vault, page(cursor))
+        found.append(answer.items)
+        cursor = answer.next_cursor
+        if cursor is None:
+            return found
