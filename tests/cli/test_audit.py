@@ -53,7 +53,8 @@ def test_the_outcome_says_what_came_of_it(entry: AuditEntry, shown: str) -> None
 
 
 def test_a_run_is_a_readable_table(session: str, cli: Cli) -> None:
-    header, *rows = cli.ok("audit", "--session", session, terminal=True, columns=160, NO_COLOR="1").lines
+    header, rule, *rows = cli.ok("audit", "--session", session, terminal=True, columns=160, NO_COLOR="1").lines
+    assert set(rule) == {"─"}
     assert header.split() == ["TIME", "EVENT", "AGENT", "CREDENTIAL", "PURPOSE", "LEASE", "OUTCOME"]
     assert [row.split()[1] for row in rows] == [
         "session.started",

@@ -115,14 +115,14 @@ class TestCredential:
 
     def test_none_takes_a_ttl_away(self, stocked: Path, cli: Cli) -> None:
         updated = cli.ok("credential", "update", "shopify-api-key", "--max-ttl", "none", "-o", "json").json
-        assert "maxLeaseTTL" not in updated["policy"]
+        assert updated["policy"]["maxLeaseTTL"] is None
 
     def test_clearing(self, stocked: Path, cli: Cli) -> None:
         cli.ok("credential", "update", "orders-db", "--metadata", "a=b")
         argv = ["--clear-allow", "--clear-metadata", "-o", "json"]
         updated = cli.ok("credential", "update", "orders-db", *argv).json
         assert updated["metadata"] == {}
-        assert "allowedIdentities" not in updated["policy"]
+        assert updated["policy"]["allowedIdentities"] == []
 
     def test_versions_rotate_and_roll_back(self, stocked: Path, cli: Cli) -> None:
         cli.ok("credential", "rotate", "shopify-api-key", stdin="shpat_another-value-altogether")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from vaultctl.cli import output
 from vaultctl.cli.audit import COLUMNS
-from vaultctl.cli.base import Invocation
 from vaultctl.cli.formats import csv_columns, csv_lines, json_text
+from vaultctl.cli.invocation import Invocation
 from vaultctl.domain.records import (
     AuditEntry,
     Credential,

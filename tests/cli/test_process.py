@@ -24,14 +24,15 @@ PATIENCE = 20
 HEAVY = {"rich", "httpx", "keyring", "asyncio", "importlib.metadata", "platformdirs", "pydantic", "mcp", "textual"}
 
 
-def loaded(*argv: str, **environment: str) -> set[str]:
+def loaded(*argv: str, stdout: int = subprocess.PIPE, **environment: str) -> set[str]:
     """The modules that a command imports."""
     program = "import sys\nfrom vaultctl.cli.main import main\nstatus = main(sys.argv[1:])\n"
     program += "sys.stderr.write(chr(10).join(sys.modules))\nsys.exit(status)"
     done = subprocess.run(
         [sys.executable, "-c", program, *argv],
         env=os.environ | environment,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         stdin=subprocess.DEVNULL,
         timeout=PATIENCE,
@@ -76,6 +77,28 @@ class TestStartUp:
             m for m in modules if re.fullmatch(r"vaultctl\.cli\.(credential|token|lease|session|audit|tenant|mcp)", m)
         }
         assert nouns == {f"vaultctl.cli.{argv[0]}"}
+
+    @pytest.mark.parametrize(
+        ("argv", "drawn"),
+        [
+            (["audit"], True),
+            (["credential", "show", "orders-db"], True),
+            (["audit", "-o", "json"], False),
+            (["audit", "-o", "csv"], False),
+            (["audit", "-q"], False),
+            (["audit", "--help"], False),
+        ],
+    )
+    def test_only_what_is_drawn_on_a_terminal_loads_rich(self, argv: list[str], drawn: bool, stocked: Path) -> None:
+        ours, theirs = pty.openpty()
+        try:
+            modules = loaded(*argv, stdout=theirs, TERM="xterm")
+        finally:
+            os.close(theirs)
+            os.close(ours)
+        assert ("rich.table" in modules) == drawn
+        assert not (HEAVY - {"rich"} | {"pygments", "markdown_it"}) & modules
+        assert drawn or "rich" not in modules
 
 
 def test_the_version(cli: Cli) -> None:

@@ -374,7 +374,7 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     terminal("credential", "create", "canary", "--type", "api-key", stdin=f"{first.value}\n")
     terminal("credential", "create", "canary", "--type", "api-key", stdin=first.value)
     terminal("credential", "create", "canary-2", "--type", "database-url", stdin=first.value)
-    terminal("credential", "create", "canary-3", "--type", "ssh-key", "--from-file", str(file))
+    terminal("credential", "create", "canary-3", "--type", "tls-certificate", "--from-file", str(file))
     terminal("credential", "create", "canary-4", "--type", "generic-secret", "--from-env", "VALUE", VALUE=first.value)
     terminal(
         "credential", "create", "canary-5", "--type", "oauth-token", "--from-env", "VALUE", VALUE="{" + first.value
@@ -383,8 +383,7 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     other = terminal("token", "create", "--agent", "other", "-q").out.strip()
     assert token.startswith("vault_token_")
     lease = terminal("lease", "create", "canary", "--purpose", "because", "-o", "json", carries=True)
-    for form in ("table", "csv"):
-        terminal("lease", "create", "canary", "-o", form, carries=True, VAULT_TOKEN=token)
+    terminal("lease", "create", "canary", carries=True, VAULT_TOKEN=token)
     denied = terminal("lease", "create", "canary", VAULT_TOKEN=other)
     assert denied.status != 0
     lease_id = json.loads(lease.out)["id"]
@@ -393,8 +392,7 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     terminal("lease", "list", "-o", "jsonl")
     terminal("lease", "revoke", lease_id, "--dry-run")
     terminal("lease", "revoke", lease_id, "--yes")
-    for form in ("table", "json", "csv"):
-        terminal("credential", "list", "-o", form)
+    terminal("credential", "list")
     terminal("credential", "show", "canary")
     terminal("credential", "update", "canary", "--metadata", "owner=me", "--max-ttl", "4h")
     terminal("credential", "rotate", "canary", stdin=second.value)
@@ -415,7 +413,7 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     terminal("tenant", "list")
     terminal("tenant", "show", "second", "-o", "json")
     terminal("tenant", "set", "second", "--max-lease-ttl", "8h")
-    for form in ("table", "json", "jsonl", "csv"):
+    for form in ("table", "json"):
         terminal("audit", "--limit", "0", "-o", form)
     terminal("token", "revoke", token_id, "--yes")
     terminal("credential", "revoke", "canary-4", "--yes")
@@ -450,12 +448,11 @@ def every_command() -> set[str]:
     return {path for path in found if not path.startswith("mcp ")}
 
 
-@pytest.mark.parametrize("debug", [False, True])
-def test_a_secret_in_the_wrong_place_of_a_command_is_not_repeated(home: Path, debug: bool) -> None:
+def test_a_secret_in_the_wrong_place_of_a_command_is_not_repeated(home: Path) -> None:
     """What a person typed is in the argument list, and that is theirs; nothing of ours says it again."""
     canary = MAKERS["api-key"]()
     it, patterns = canary.value, patterns_of([canary])
-    environment = {"VAULT_LOG_LEVEL": "debug"} if debug else {}
+    environment = {"VAULT_LOG_LEVEL": "debug"}
     for arguments in (
         ["credential", "create", "x", "--type", it],
         ["credential", "create", "x", "--type", "api-key", "--metadata", it],

@@ -481,6 +481,23 @@ def test_entries_that_a_trigger_takes_away_again_are_missed_at_once_or_by_doctor
         assert "my-org" in found_by_doctor(cast.scene)
 
 
+def test_an_entry_that_the_database_does_not_take_is_not_silently_missing(cast: Cast) -> None:
+    """A table may say that a row whose key is taken is dropped, and its key can be taken beforehand."""
+    scene = cast.scene
+    ((schema,),) = scene.sql("SELECT sql FROM sqlite_schema WHERE name = 'entries'")
+    connection = sqlite3.connect(scene.database)
+    connection.executescript(
+        "ALTER TABLE entries RENAME TO before;"
+        + schema.replace("PRIMARY KEY (tenant, seq)", "PRIMARY KEY (tenant, seq) ON CONFLICT IGNORE")
+        + "; INSERT INTO entries SELECT * FROM before; DROP TABLE before;"
+    )
+    connection.close()
+    size = scene.one("SELECT size FROM logs WHERE tenant = 'my-org'")
+    copied(scene, "entries", "tenant = 'my-org' AND seq = 0", seq=size)
+    if failure_of(lambda: cast.agent.leases.create("reached")) is None:
+        assert cast.owner.audit_log.query()[-1].event == "lease.created"
+
+
 REPLAYS: dict[str, tuple[str, str, Callable[[Cast], object], Callable[[Cast], object]]] = {
     "a revoked token": (
         "tokens",

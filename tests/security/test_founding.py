@@ -220,7 +220,7 @@ def test_a_place_that_can_not_be_is_an_error_of_ours(home: Path, name: str, plac
 def test_damaged_settings_are_an_error_of_ours(home: Path, content: bytes) -> None:
     found(home)
     (home / "config.json").write_bytes(content)
-    with pytest.raises(VaultUnavailable):
+    with pytest.raises(VaultError):
         Vault.embedded(home=home)
     assert vault_status(home=home).problem
     assert any(finding.level == "problem" for finding in diagnose(home=home))

@@ -110,6 +110,24 @@ def test_a_reader_can_not_write(store: SqliteStore) -> None:
         tx.insert(TenantRow("counter", 1, 0, 0))
 
 
+def test_a_commit_is_on_the_disk_before_it_is_acknowledged(store: SqliteStore) -> None:
+    """No test can cut the power; SQLite's manual says what it takes (pragma.html#pragma_synchronous)."""
+    with store.write() as tx:
+        settings = {
+            name: tx._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode")
+        }
+    assert settings == {"synchronous": 2, "journal_mode": "wal"}
+
+
+def test_a_writer_has_the_database_to_itself_from_its_first_read(store: SqliteStore, database: Path) -> None:
+    """Else somebody who knows nothing of our turns could write between its reading and its writing."""
+    outsider = sqlite3.connect(database, timeout=0, isolation_level=None)
+    with store.write(), pytest.raises(sqlite3.OperationalError, match="locked"):
+        outsider.execute("BEGIN IMMEDIATE")
+    outsider.execute("BEGIN IMMEDIATE")
+    outsider.close()
+
+
 def test_deleting_without_a_condition_is_refused(store: SqliteStore) -> None:
     with pytest.raises(ValueError, match="condition"), store.write() as tx:
         tx.delete(TenantRow)

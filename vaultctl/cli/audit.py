@@ -166,10 +166,10 @@ def _style(entry: "AuditEntry") -> str:
 COLUMNS = [
     Column("time", lambda e: e.timestamp, least=9),
     Column("event", lambda e: e.event.value, least=15),
-    Column("agent", lambda e: e.identity.label, detail=1, least=14),
-    Column("credential", lambda e: e.credential_name, least=16),
-    Column("purpose", lambda e: e.identity.purpose, wrap=24, detail=2, least=24),
-    Column("lease", lambda e: e.lease_id, detail=2, least=28),
-    Column("session", lambda e: e.identity.session_id or e.details.get("sessionId"), detail=3, least=31),
+    Column("agent", lambda e: e.identity.label, detail=2, least=14),
+    Column("credential", lambda e: e.credential_name, detail=1, least=16),
+    Column("purpose", lambda e: e.identity.purpose, wrap=24, detail=3, least=24),
+    Column("lease", lambda e: e.lease_id, detail=3, least=28),
+    Column("session", lambda e: e.identity.session_id or e.details.get("sessionId"), detail=4, least=31),
     Column("outcome", outcome, wrap=14, style=_style, least=14),
 ]

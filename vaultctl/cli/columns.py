@@ -14,7 +14,7 @@ class Column:
     Attributes:
         title: Its heading, in small letters.
         value: Takes the value from a record; None and empty values leave the cell empty.
-        wrap: Free text, which a terminal may fold down to so many cells; 0: a name or the like, never folded.
+        wrap: Free text, which a terminal may fold between words, not much below so many cells; 0: never folded.
         detail: How readily it moves below its row: 0 never, then the highest first.
         least: Width to keep where rows are yet to come.
         whole: Stays on one line in a block, so that it can be copied from the terminal.

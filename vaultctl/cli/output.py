@@ -69,7 +69,7 @@ def many(
     elif run.output == "json":
         write(_json(to_json_object(list(records)), indent=2) + "\n")
     elif run.output == "jsonl":
-        write("".join(_json(to_jsonto_json_object(record)) + "\n" for record in records))
+        write("".join(_json(to_json_object(record)) + "\n" for record in records))
     elif run.output == "csv":
         from vaultctl.cli.formats import csv_columns, csv_lines
 
@@ -115,7 +115,7 @@ def stream(run: "Invocation", kind: type, columns: "Sequence[Column]", id: Calla
     if run.quiet:
         return lambda records: write("".join(f"{_safe(id(record))}\n" for record in records))
     if run.output in ("json", "jsonl"):
-        return lambda records: write("".join(_json(to_jsonto_json_object(record)) + "\n" for record in records))
+        return lambda records: write("".join(_json(to_json_object(record)) + "\n" for record in records))
     if run.output == "csv":
         from vaultctl.cli.formats import csv_columns, csv_lines
 
