@@ -133,6 +133,53 @@ def test_of_several_attempts_at_once_one_makes_the_vault_and_it_is_its_own(home:
     assert_it_works(home, f"tenant-{said.index('made')}")
 
 
+_FOUND_AND_USE = """
+import sys
+from vaultctl import Vault
+from vaultctl.client.setup import initialise
+from vaultctl.domain.errors import AlreadyExists
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    initialise(tenant="my-org", home=sys.argv[1], database=sys.argv[2], root_key="file")
+    with Vault.embedded(home=sys.argv[1]) as owner:
+        for n in range(20):
+            owner.credentials.create(f"kept-{n}", "generic-secret", "value-0123456789")
+    print("made")
+except AlreadyExists:
+    print("taken")
+"""
+
+
+def test_attempts_from_several_homes_at_one_database_harm_the_one_that_made_it_in_no_way(fast_path: Path) -> None:
+    """Whoever comes too late must not take away what the first one has already written."""
+    for round in range(4):
+        where = fast_path / str(round)
+        homes = [where / f"home-{n}" for n in range(3)]
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", _FOUND_AND_USE, str(home), str(where / "shared" / "vault.db")],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for home in homes
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        said = [process.communicate(timeout=30)[0].strip() for process in processes]
+        assert sorted(said) == ["made", "taken", "taken"]
+        with Vault.embedded(home=homes[said.index("made")]) as owner:
+            assert len(owner.credentials.list()) == 20
+        late = [home for home, word in zip(homes, said, strict=True) if word == "taken"]
+        assert [home for home in late if (home / "config.json").exists()] == [], "settings of no vault were left"
+
+
 def test_every_directory_that_is_made_is_private_whatever_the_umask(home: Path) -> None:
     """Whoever may write in a directory above can put another vault in the place of this one."""
     before = os.umask(0)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -660,6 +660,24 @@ def test_closing_while_others_write_gives_errors_of_ours_and_loses_nothing(datab
     assert open_files_of(database.parent) == []
     with opened(database) as again:
         assert counted(again) == sum(done)
+
+
+def test_closing_inside_ones_own_transaction_does_not_hang(database: Path) -> None:
+    """A handler of a signal closes the vault wherever the program happens to be."""
+    store = SqliteStore(database, lock_timeout=0.1)
+
+    def close_inside() -> None:
+        with store.write():
+            store.close()
+
+    def try_it() -> None:
+        with suppress(VaultError):
+            close_inside()
+
+    thread = threading.Thread(target=try_it, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_what_was_closed_says_so(database: Path) -> None:

@@ -54,6 +54,7 @@ _vaultctl_completion() {
     for line in "${(@f)$(COMP_WORDS="${(F)words}" COMP_CWORD=$((CURRENT - 1)) \\
             _VAULTCTL_COMPLETE=complete_zsh vaultctl 2>/dev/null)}"; do
         if [[ $line == :files ]]; then
+            [[ $PREFIX == --*=* ]] && compset -P 1 '*='
             _files
             return
         elif [[ -n $line ]]; then
@@ -74,18 +75,22 @@ FISH = """\
 # vaultctl: completion for fish
 function _vaultctl_completion
     set -l before (commandline -opc)
-    set -l words $before (commandline -ct)
+    set -l word (commandline -ct)
+    set -l words $before $word
     for line in (COMP_WORDS=(string join \\n -- $words | string collect) COMP_CWORD=(count $before) \\
             _VAULTCTL_COMPLETE=complete_fish vaultctl 2>/dev/null)
         if test "$line" = ":files"
-            __fish_complete_path (commandline -ct)
+            set -l option (string match --regex -- '^--[^=]*=' $word)
+            for path in (__fish_complete_path (string replace -- "$option" "" $word))
+                echo $option$path
+            end
         else
             echo $line
         end
     end
 end
 
-complete --no-files --command vaultctl --arguments "(_vaultctl_completion)"
+complete --no-files --keep-order --command vaultctl --arguments "(_vaultctl_completion)"
 """
 
 SCRIPT_NAMES = {"bash": "vaultctl.bash", "zsh": "_vaultctl", "fish": "vaultctl.fish"}

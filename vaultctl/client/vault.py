@@ -566,12 +566,14 @@ class AuditLog(_Noun):
     ) -> Iterator[AuditEntry]:
         """All entries after ``seq`` (-1: from the start) that match, oldest first, up to the end of the log now."""
         base = self._request(filter or {}, agent, session, credential, lease, events, since, until)
+        cursor = None
         while True:
-            page = self._adapter.perform(ask.QueryAudit(**base, after_seq=seq, limit=ask.MAX_PAGE_SIZE))
+            request = ask.QueryAudit(**base, after_seq=seq, cursor=cursor, limit=ask.MAX_PAGE_SIZE)
+            page = self._adapter.perform(request)
             yield from page.items
-            if len(page.items) < ask.MAX_PAGE_SIZE:
+            cursor = page.next_cursor
+            if cursor is None:
                 return
-            seq = page.items[-1].seq
 
     @staticmethod
     def _request(

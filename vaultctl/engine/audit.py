@@ -1,7 +1,5 @@
 """Queries of the audit log."""
 
-from typing import Any
-
 import msgspec
 
 from vaultctl.domain import requests as ask
@@ -37,7 +35,7 @@ def query_audit(tx: Transaction, caller: Caller, request: ask.QueryAudit) -> Pag
     if request.events:
         conditions.append(Where("event", "in", sorted({event.value for event in request.events})))
     lowest, beyond = _bounds(tx, caller.tenant, request)
-    strict = _strict_identity(request) | _strict_trail(request)
+    strict = _strict_identity(request)
 
     forward = request.after_seq is not None
     found: list[EntryRow] = []
@@ -57,7 +55,9 @@ def query_audit(tx: Transaction, caller: Caller, request: ask.QueryAudit) -> Pag
     shown = found[:limit]
     more = len(found) > limit or not exhausted
     cursor = None
-    if more and not forward:
+    if more and forward:
+        cursor = paging.encode((shown[-1].seq if len(found) > limit else lowest - 1,))
+    elif more:
         oldest = shown[-1].seq if len(found) >= limit and shown else beyond or 0
         cursor = paging.encode((oldest,))
     if not forward:
@@ -92,8 +92,11 @@ def _own_session(tx: Transaction, caller: Caller, session_id: str | None) -> str
 
 def _bounds(tx: Transaction, tenant: str, request: ask.QueryAudit) -> tuple[int, int | None]:
     """The span of ``seq`` from and before which entries count. Timestamps never decrease with ``seq``."""
-    lowest = 0 if request.after_seq is None else request.after_seq + 1
-    beyond = None if request.cursor is None else int(paging.decode(request.cursor, int)[0])
+    position = None if request.cursor is None else int(paging.decode(request.cursor, int)[0])
+    if request.after_seq is None:
+        lowest, beyond = 0, position
+    else:
+        lowest, beyond = (request.after_seq if position is None else position) + 1, None
     if request.since is not None:
         first = _first_at(tx, tenant, to_micros(request.since))
         lowest = lowest if first is None else max(lowest, first)
@@ -121,28 +124,8 @@ def _strict_identity(request: ask.QueryAudit) -> dict[str, str]:
     return {field: value for field, value in wanted.items() if value is not None}
 
 
-def _strict_trail(request: ask.QueryAudit) -> dict[str, str]:
-    """Trail filters that the columns could not express because an identity filter used the column."""
-    wanted = {}
-    if request.identity_name is not None and request.agent not in (None, request.identity_name):
-        wanted["trail_agent"] = request.agent or ""
-    if request.identity_session_id is not None and request.session_id not in (None, request.identity_session_id):
-        wanted["trail_session"] = request.session_id or ""
-    return wanted
-
-
 def _matches(entry: AuditEntry, strict: dict[str, str]) -> bool:
-    for field, value in strict.items():
-        match field:
-            case "trail_agent":
-                actual: Any = entry.identity.name or entry.details.get("agent")
-            case "trail_session":
-                actual = entry.identity.session_id or entry.details.get("sessionId")
-            case _:
-                actual = getattr(entry.identity, field)
-        if actual != value:
-            return False
-    return True
+    return all(getattr(entry.identity, field) == value for field, value in strict.items())
 
 
 def _for(caller: Caller, entry: AuditEntry) -> AuditEntry:

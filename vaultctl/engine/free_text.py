@@ -1,7 +1,6 @@
 """No secret in free text: purposes, claims and metadata end up in the audit log, which must not leak."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.errors import InvalidInput
@@ -56,7 +55,7 @@ _SHORTEST = 4
 
 
 def _leased_fragments(tx: Transaction, caller: Caller) -> list[str]:
-    conditions: list[Any] = [Where("tenant", "=", caller.tenant)]
+    conditions: list[Where] = [Where("tenant", "=", caller.tenant)]
     if caller.session_id is not None:
         conditions.append(Where("session_id", "=", caller.session_id))
     elif caller.token_id is not None:
@@ -64,10 +63,21 @@ def _leased_fragments(tx: Transaction, caller: Caller) -> list[str]:
     else:
         conditions += [Where("token_id", "is", None), Where("state", "=", LeaseState.ACTIVE.value)]
     found: list[str] = []
-    columns = ("credential_name", "credential_id", "credential_version")
-    for name, credential_id, number in tx.distinct(LeaseRow, columns, *conditions, limit=_MOST_VALUES):
-        credential = tx.get(CredentialRow, caller.tenant, name)
-        version = tx.get(VersionRow, caller.tenant, credential_id, number)
+    for lease in _one_lease_of_each_value(tx, conditions):
+        credential = tx.get(CredentialRow, lease.tenant, lease.credential_name)
+        version = tx.get(VersionRow, lease.tenant, lease.credential_id, lease.credential_version)
         if credential is not None and version is not None:
             found += value_fragments(tx, credential.type, version)
     return found
+
+
+def _one_lease_of_each_value(tx: Transaction, conditions: list[Where]) -> Iterator[LeaseRow]:
+    """Sought from value to value: a long session has many leases of few values."""
+    key = ("credential_id", "credential_version")
+    beyond: tuple[Where, ...] = ()
+    for _ in range(_MOST_VALUES):
+        rows = tx.find(LeaseRow, *conditions, *beyond, order=", ".join(key), limit=1)
+        if not rows:
+            return
+        yield rows[0]
+        beyond = (Where(key, ">", (rows[0].credential_id, rows[0].credential_version)),)

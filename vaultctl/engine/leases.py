@@ -141,12 +141,12 @@ def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Pag
         case LeaseState.EXPIRED:  # also those whose end was not recorded yet
             states = (LeaseState.EXPIRED.value, LeaseState.ACTIVE.value)
             conditions += [Where("state", "in", states), Where("expires_at", "<=", tx.now)]
-        case LeaseState.REVOKED:
-            conditions.append(Where("state", "=", LeaseState.REVOKED.value))
+        case LeaseState.REVOKED:  # also those whose session has fallen silent
+            conditions.append(Where("state", "in", (LeaseState.REVOKED.value, LeaseState.ACTIVE.value)))
     liveness = _Liveness(tx)
 
     def keep(row: LeaseRow) -> bool:
-        return request.state is not LeaseState.ACTIVE or liveness.state(row) is LeaseState.ACTIVE
+        return request.state is None or liveness.state(row) is request.state
 
     def fetch(before: tuple[str | int, ...] | None, count: int) -> list[LeaseRow]:
         older = [] if before is None else [Where(("issued_at", "id"), "<", before)]

@@ -75,12 +75,6 @@ class Transaction:
         """Like :meth:`find`, for rows whose authenticity the caller asks for one by one (:meth:`is_authentic`)."""
         return self._store.find(row_type, *conditions, limit=limit, order=order)
 
-    def distinct(
-        self, row_type: type[Row], columns: tuple[str, ...], *conditions: Where, limit: int
-    ) -> list[tuple[Any, ...]]:
-        """The different values that ``columns`` have in the rows that meet all conditions."""
-        return self._store.distinct(row_type, columns, *conditions, limit=limit)
-
     def count(self, row_type: type[Row], *conditions: Where) -> int:
         """How many rows meet all conditions."""
         return self._store.count(row_type, *conditions)

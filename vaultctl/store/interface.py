@@ -43,12 +43,6 @@ class StoreTransaction(Protocol):
         """The rows that meet all conditions; ``order`` names columns, separated by commas."""
         ...
 
-    def distinct(
-        self, row_type: type[Row], columns: tuple[str, ...], *conditions: Where, limit: int
-    ) -> list[tuple[Any, ...]]:
-        """The different values that ``columns`` have in the rows that meet all conditions."""
-        ...
-
     def count(self, row_type: type[Row], *conditions: Where) -> int:
         """How many rows meet all conditions."""
         ...

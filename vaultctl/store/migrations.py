@@ -144,6 +144,8 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX leases_by_session ON leases (tenant, session_id, issued_at, id)",
             "CREATE INDEX leases_by_credential ON leases (tenant, credential_name, issued_at, id)",
             "CREATE INDEX leases_by_token ON leases (tenant, token_id, issued_at, id)",
+            "CREATE INDEX leases_by_session_value ON leases (tenant, session_id, credential_id, credential_version)",
+            "CREATE INDEX leases_by_token_value ON leases (tenant, token_id, state, credential_id, credential_version)",
             "CREATE INDEX leases_active ON leases (tenant, issued_at, id) WHERE state = 'active'",
             "CREATE INDEX leases_expiring ON leases (expires_at) WHERE state = 'active'",
             """CREATE TABLE logs (
