@@ -8,7 +8,7 @@ function _vaultctl_completion
         if test "$line" = ":files"
             set -l option (string match --regex -- '^--[^=]*=' $word)
             for path in (__fish_complete_path (string replace -- "$option" "" $word))
-                echo $option$path
+                echo "$option$path"
             end
         else
             echo $line

@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
+import pty
+import select
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +16,9 @@ import pytest
 from vaultctl.cli.main import main
 from vaultctl.client import Vault
 from vaultctl.domain.records import IssuedToken
+
+VAULTCTL = str(Path(sys.executable).with_name("vaultctl"))
+PATIENCE = 20
 
 API_KEY = "shpat_0123456789abcdef0123456789abcdef"
 DATABASE_URL = "postgresql://reader:s3cr3t-w0rd@db.example.com:5432/orders"
@@ -80,6 +87,43 @@ class Cli:
         result = self(*argv, **settings)
         assert result.status == 0, result.err
         return result
+
+
+class Terminal:
+    """A program on a real terminal."""
+
+    def __init__(self, program: str, *argv: str, **environment: str) -> None:
+        self.shown = ""
+        self.pid, self.file = pty.fork()
+        if self.pid == 0:
+            os.execvpe(program, [program, *argv], os.environ | environment)
+
+    def wait_for(self, text: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while text not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            if not self._read():
+                break
+        assert text in self.shown
+
+    def type(self, text: str) -> None:
+        os.write(self.file, text.encode())
+
+    def end(self) -> int:
+        while self._read():
+            pass
+        os.close(self.file)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def _read(self) -> bool:
+        if not select.select([self.file], [], [], PATIENCE)[0]:
+            return False
+        try:
+            data = os.read(self.file, 4096)
+        except OSError:  # the other end is closed
+            return False
+        self.shown += data.decode()
+        return bool(data)
 
 
 @pytest.fixture

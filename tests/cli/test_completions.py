@@ -1,17 +1,28 @@
 """Shell completion, from the names of commands and options alone."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
+from tests.cli.conftest import PATIENCE, Cli, Terminal
 from vaultctl.cli.completions import FILES, candidates, generated
 from vaultctl.domain.errors import ExitStatus
 
 FOLDER = Path(__file__).parents[2] / "completions"
+
+
+def needs(shell: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed")
+
+
+def completed_by(shell: str, script: str) -> list[str]:
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, timeout=PATIENCE)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
 
 
 def test_what_is_generated_is_current() -> None:
@@ -78,18 +89,72 @@ def test_another_instruction_is_a_usage_error(instruction: str, cli: Cli) -> Non
     assert cli(_VAULTCTL_COMPLETE=instruction).status == ExitStatus.USAGE
 
 
-def test_the_script_of_bash_works_in_bash(tmp_path: Path) -> None:
-    script = f"""
-        source {FOLDER}/vaultctl.bash
-        complete -p vaultctl
-        COMP_WORDS=(vaultctl credential create x --type s); COMP_CWORD=5
-        _vaultctl_completion vaultctl s --type
-        echo "${{COMPREPLY[@]}}"
-        COMP_WORDS=(vaultctl credential re); COMP_CWORD=2
-        _vaultctl_completion vaultctl re credential
-        echo "${{COMPREPLY[@]}}"
-    """
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, timeout=30)
-    assert done.stdout.splitlines() == ["complete -F _vaultctl_completion vaultctl", "ssh-key", "revoke"]
-    assert done.stderr == ""
+class TestScripts:
+    """The scripts, loaded by their shells."""
+
+    @pytest.fixture(autouse=True)
+    def _place(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("TERM", "dumb")
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "key file").touch()
+
+    def test_bash(self) -> None:
+        shown = completed_by(
+            "bash",
+            f"""
+            source {FOLDER}/vaultctl.bash
+            complete -p vaultctl
+            COMP_WORDS=(vaultctl credential create x --type s); COMP_CWORD=5
+            _vaultctl_completion vaultctl s --type
+            echo "${{COMPREPLY[@]}}"
+            COMP_WORDS=(vaultctl credential re); COMP_CWORD=2
+            _vaultctl_completion vaultctl re credential
+            echo "${{COMPREPLY[@]}}"
+            """,
+        )
+        assert shown == ["complete -F _vaultctl_completion vaultctl", "ssh-key", "revoke"]
+
+    @needs("fish")
+    def test_fish(self) -> None:
+        shown = completed_by(
+            "fish",
+            f"""
+            source {FOLDER}/vaultctl.fish
+            complete -C "vaultctl --tenant 'a b' audit --output=j"
+            complete -C "vaultctl cre"
+            complete -C "vaultctl credential create x --from-file k"
+            complete -C "vaultctl credential create x --from-file=k"
+            """,
+        )
+        assert shown == [
+            "--output=json",
+            "--output=jsonl",
+            "credential\tNamed, typed, versioned secrets.",
+            "key file",
+            "--from-file=key file",
+        ]
+
+    @needs("zsh")
+    @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+    @pytest.mark.parametrize(
+        "load", ["fpath=({folder} $fpath); compinit -u -D", "compinit -u -D; source {folder}/_vaultctl"]
+    )
+    def test_zsh(self, load: str) -> None:
+        shell = Terminal("zsh", "-f", "-i")
+        shell.type(
+            "tell() { print -r -- \"[$BUFFER]\"; BUFFER= }; zle -N tell; bindkey '^X' tell; autoload -Uz compinit\n"
+        )
+        shell.type(f"{load.format(folder=FOLDER)}; print loa''ded\n")
+        shell.wait_for("loaded")
+        for typed, completed in [
+            ("vaultctl --tenant 'a b' cre", "vaultctl --tenant 'a b' credential "),
+            ("vaultctl audit --event lease.d", "vaultctl audit --event lease.denied "),
+            ("vaultctl credential create x --from-file k", "vaultctl credential create x --from-file key\\ file "),
+            ("vaultctl credential create x --from-file=k", "vaultctl credential create x --from-file=key\\ file "),
+        ]:
+            shell.type(f"{typed}\t\x18")
+            shell.wait_for(f"[{completed}]")
+        shell.type("exit\n")
+        assert shell.end() == 0

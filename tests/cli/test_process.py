@@ -4,22 +4,17 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import API_KEY, Cli
+from tests.cli.conftest import API_KEY, PATIENCE, VAULTCTL, Cli, Terminal
 from vaultctl import __version__
 from vaultctl.domain.errors import ExitStatus
-
-VAULTCTL = str(Path(sys.executable).with_name("vaultctl"))
-PATIENCE = 20
 
 HEAVY = {"rich", "httpx", "keyring", "asyncio", "importlib.metadata", "platformdirs", "pydantic", "mcp", "textual"}
 
@@ -205,47 +200,10 @@ class TestOutput:
                     assert json.loads(done.stdout)["metadata"] == {"owner": "Zoë 金"}
 
 
-class Terminal:
-    """The program on a real terminal."""
-
-    def __init__(self, *argv: str) -> None:
-        self.shown = ""
-        self.pid, self.file = pty.fork()
-        if self.pid == 0:
-            os.execv(VAULTCTL, [VAULTCTL, *argv])
-
-    def wait_for(self, text: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while text not in self.shown:
-            assert time.monotonic() < deadline, self.shown
-            if not self._read():
-                break
-        assert text in self.shown
-
-    def type(self, text: str) -> None:
-        os.write(self.file, text.encode())
-
-    def end(self) -> int:
-        while self._read():
-            pass
-        os.close(self.file)
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-
-    def _read(self) -> bool:
-        if not select.select([self.file], [], [], PATIENCE)[0]:
-            return False
-        try:
-            data = os.read(self.file, 4096)
-        except OSError:  # the other end is closed
-            return False
-        self.shown += data.decode()
-        return bool(data)
-
-
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 class TestTerminal:
     def test_a_value_that_is_typed_is_not_shown(self, home: Path, cli: Cli) -> None:
-        terminal = Terminal("credential", "create", "it", "--type", "api-key", "-q")
+        terminal = Terminal(VAULTCTL, "credential", "create", "it", "--type", "api-key", "-q")
         terminal.wait_for("Value: ")
         terminal.type(f"{API_KEY}\n")
         terminal.wait_for("Value again: ")
@@ -255,14 +213,14 @@ class TestTerminal:
         assert cli.ok("lease", "create", "it", "-o", "json").json["value"] == API_KEY
 
     def test_an_interrupted_question_changes_nothing(self, stocked: Path, cli: Cli) -> None:
-        terminal = Terminal("credential", "delete", "orders-db")
+        terminal = Terminal(VAULTCTL, "credential", "delete", "orders-db")
         terminal.wait_for("Delete it? [y/N] ")
         terminal.type("\x03")
         assert terminal.end() == ExitStatus.INTERRUPTED
         assert "orders-db" in cli.ok("credential", "list", "-q").lines
 
     def test_the_end_of_input_is_no(self, stocked: Path, cli: Cli) -> None:
-        terminal = Terminal("credential", "delete", "orders-db")
+        terminal = Terminal(VAULTCTL, "credential", "delete", "orders-db")
         terminal.wait_for("Delete it? [y/N] ")
         terminal.type("\x04")
         assert terminal.end() == ExitStatus.INTERRUPTED
