@@ -82,7 +82,7 @@ def test_there_is_no_space_between_anything() -> None:
     assert canonical_json({"b": [1, True, None], "a": {}}) == b'{"a":{},"b":[1,true,null]}'
 
 
-@pytest.mark.parametrize("value", [1.0, float("nan"), 2**53, -(2**53), b"bytes", {1, 2}, object()])
+@pytest.mark.parametrize("value", [1.0, float("nan"), 2**53, -(2**53), b"bytes", {1, 2}, object(), {5: 1}])
 @pytest.mark.parametrize("wrap", [lambda v: v, lambda v: [v], lambda v: {"key": v}])
 def test_what_has_no_canonical_form_is_refused(value: Any, wrap: Any) -> None:
     with pytest.raises(InternalError):

@@ -107,28 +107,33 @@ except AlreadyExists:
 """
 
 
+def raced(code: str, arguments: list[list[str]]) -> list[str]:
+    """Start ``code`` once for each list of arguments, let all go on at once, and answer what each said last."""
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code, *each], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for each in arguments
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        return [process.communicate(timeout=60)[0].strip() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
 @pytest.mark.parametrize("apart", [False, True], ids=["same database", "databases of their own"])
 def test_of_several_attempts_at_once_one_makes_the_vault_and_it_is_its_own(home: Path, apart: bool) -> None:
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, "-c", _FOUND, str(home), f"tenant-{n}"),
-                *([str(home.parent / f"{n}" / "vault.db")] if apart else []),
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(4)
+    attempts = [
+        [str(home), f"tenant-{n}", *([str(home.parent / f"{n}" / "vault.db")] if apart else [])] for n in range(4)
     ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=30)[0].strip() for process in processes]
+    said = raced(_FOUND, attempts)
     assert sorted(said) == ["made", "taken", "taken", "taken"]
     assert_it_works(home, f"tenant-{said.index('made')}")
 
@@ -156,23 +161,7 @@ def test_attempts_from_several_homes_at_one_database_harm_the_one_that_made_it_i
     for round in range(4):
         where = fast_path / str(round)
         homes = [where / f"home-{n}" for n in range(3)]
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-c", _FOUND_AND_USE, str(home), str(where / "shared" / "vault.db")],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            for home in homes
-        ]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("\n")
-            process.stdin.flush()
-        said = [process.communicate(timeout=30)[0].strip() for process in processes]
+        said = raced(_FOUND_AND_USE, [[str(home), str(where / "shared" / "vault.db")] for home in homes])
         assert sorted(said) == ["made", "taken", "taken"]
         with Vault.embedded(home=homes[said.index("made")]) as owner:
             assert len(owner.credentials.list()) == 20

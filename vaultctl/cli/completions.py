@@ -64,7 +64,7 @@ _vaultctl_completion() {
     _describe -V vaultctl candidates
 }
 
-if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+if [[ $funcstack[1] == _vaultctl ]]; then  # autoloaded
     _vaultctl_completion "$@"
 else
     compdef _vaultctl_completion vaultctl

@@ -16,7 +16,7 @@ from vaultctl.domain.names import check_name
 from vaultctl.domain.records import Identity
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import VAULT_TENANT, Bearer, Owner, Principal
-from vaultctl.engine.engine import Engine
+from vaultctl.engine.engine import BRIEFLY, Engine
 from vaultctl.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class EmbeddedAdapter:
     def perform(self, request: ask.Request[T]) -> T:
         """The answer to ``request``."""
         with suppress(VaultError):  # it only records what has ended; what is wrong shows in the operation itself
-            self._engine.reap()
+            self._engine.reap(patience=BRIEFLY)
         return self._engine.perform(self._principal, request)
 
     def close(self) -> None:

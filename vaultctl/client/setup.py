@@ -5,7 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +73,9 @@ def initialise(
         _require_free(place, path)
         for directory in (place.data, place.config, path.parent):
             _make_private(directory)
-        with _alone_in(place.config):  # two attempts at once would undo each other's root key and settings
+        with ExitStack() as locks:  # two attempts at once would undo each other's root key, settings or database
+            for directory in sorted({place.config.resolve(), path.parent.resolve()}):
+                locks.enter_context(_alone_in(directory))
             _require_free(place, path)
             return _create(place, path, tenant, root_key, ask_passphrase)
     except OSError as error:

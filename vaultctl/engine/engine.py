@@ -1,6 +1,7 @@
 """The engine of one open vault: runs requests, each in a transaction of its own."""
 
 import os
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from vaultctl.crypto.root_keys import RootKey
@@ -18,6 +19,9 @@ from vaultctl.store.rows import VaultRow
 T = TypeVar("T")
 
 REAP_BATCH = 200
+
+BRIEFLY = 0.1
+"""Seconds to wait for other writers where nothing depends on it."""
 
 
 class Engine:
@@ -49,10 +53,12 @@ class Engine:
             with self._store.read() as store_tx:
                 tx = self._transaction(store_tx)
                 outcome = apply(tx, principal, request)
-                recorded = outcome.refused is None and not (outcome.caller and needs_touch(outcome.caller, tx))
-            if recorded:
+                is_sign_of_life = outcome.caller is not None and needs_touch(outcome.caller, tx)
+            if is_sign_of_life:
+                self._touch(principal)
+            if outcome.refused is None:
                 return cast("T", outcome.answer)
-            # A refusal is judged again where it can be recorded; so is a use that is a sign of life.
+            # A refusal is judged again where it can be recorded.
         with self._store.write() as store_tx:
             tx = self._transaction(store_tx)
             outcome = apply(tx, principal, request)
@@ -61,12 +67,15 @@ class Engine:
             raise outcome.refused.refusal.error
         return cast("T", outcome.answer)
 
-    def reap(self, limit: int = REAP_BATCH) -> int:
-        """Record what has ended by itself, at most ``limit`` of each kind; answers how many records."""
+    def reap(self, limit: int = REAP_BATCH, *, patience: float | None = None) -> int:
+        """Record what has ended by itself, at most ``limit`` of each kind; answers how many records.
+
+        ``patience`` is how many seconds to wait for other writers, if not the store's own.
+        """
         with self._store.read() as store_tx:
             if not reaper.is_due(self._transaction(store_tx)):
                 return 0
-        with self._store.write() as store_tx:
+        with self._store.write(patience) as store_tx:
             tx = self._transaction(store_tx)
             count = reaper.reap(tx, limit)
             tx.finish()
@@ -83,6 +92,13 @@ class Engine:
     def close(self) -> None:
         """Close the store."""
         self._store.close()
+
+    def _touch(self, principal: Principal) -> None:
+        """Record a sign of life, unless another writer is busy for long: who reads does not wait for that."""
+        with suppress(VaultUnavailable), self._store.write(BRIEFLY) as store_tx:
+            tx = self._transaction(store_tx)
+            apply(tx, principal, ask.TouchSession())
+            tx.finish()
 
     def _transaction(self, store_tx: StoreTransaction) -> Transaction:
         return Transaction(store_tx, self._keys, self._random)

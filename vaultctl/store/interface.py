@@ -67,8 +67,11 @@ class Store(Protocol):
         """A read transaction: a snapshot that never waits for writers."""
         ...
 
-    def write(self) -> AbstractContextManager[StoreTransaction]:
-        """A write transaction, the only one at a time; commits on exit, rolls back on an exception."""
+    def write(self, patience: float | None = None) -> AbstractContextManager[StoreTransaction]:
+        """A write transaction, the only one at a time; commits on exit, rolls back on an exception.
+
+        ``patience`` is how many seconds to wait for other writers, if not the store's own.
+        """
         ...
 
     def close(self) -> None:

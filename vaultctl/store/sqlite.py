@@ -91,9 +91,13 @@ class SqliteStore:
                 connection.execute("ROLLBACK")
 
     @contextmanager
-    def write(self) -> Iterator["SqliteTransaction"]:
-        """A write transaction, the only one at a time; commits on exit, rolls back on an exception."""
-        with self._turnstile.turn(), _translated(self.path):
+    def write(self, patience: float | None = None) -> Iterator["SqliteTransaction"]:
+        """A write transaction, the only one at a time; commits on exit, rolls back on an exception.
+
+        Args:
+            patience: Seconds to wait for other writers; the store's own if None.
+        """
+        with self._turnstile.turn(patience), _translated(self.path):
             self._require_open()
             self._require_same_file()
             if self._writer is None:
@@ -241,7 +245,8 @@ class SqliteTransaction:
 
     def insert(self, row: Row) -> None:
         """Add a row."""
-        self._connection.execute(_insert(type(row)), _values(row))
+        if self._connection.execute(_insert(type(row)), _values(row)).rowcount != 1:
+            raise VerificationFailed(f"The vault's database did not take a row of {row.table}.", hint="vaultctl doctor")
 
     def update(self, row: Row) -> None:
         """Replace the row that has the same primary key."""

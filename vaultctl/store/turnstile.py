@@ -33,14 +33,18 @@ class Turnstile:
         self._closed = False
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, patience: float | None = None) -> Iterator[None]:
         """Hold the lock.
+
+        Args:
+            patience: Seconds to wait for it, if not the usual ones.
 
         Raises:
             VaultUnavailable: Others held it for all of the time-out, its files can't be opened, or it was closed.
         """
-        deadline = time.monotonic() + self._timeout
-        if not self._threads.acquire(timeout=self._timeout):
+        patience = self._timeout if patience is None else patience
+        deadline = time.monotonic() + patience
+        if not self._threads.acquire(timeout=patience):
             raise self._busy()
         try:
             gate, lock = self._open()
@@ -58,12 +62,15 @@ class Turnstile:
 
     def close(self) -> None:
         """Close the lock files for good, once whoever has the lock is done."""
-        with self._threads:
-            self._closed = True
-            if self._files:
-                for file in self._files:
-                    os.close(file)
-                self._files = None
+        self._closed = True
+        if not self._threads.acquire(timeout=self._timeout):
+            return  # closed from within a turn: the files go with the process
+        try:
+            for file in self._files or ():
+                os.close(file)
+            self._files = None
+        finally:
+            self._threads.release()
 
     def _open(self) -> tuple[int, int]:
         if self._closed:
