@@ -104,7 +104,8 @@ def _create(
         save_settings(place, Settings(root_key=config, tenant=tenant, database=None if is_usual else str(path)))
         noted = True
         for leftover in ("-wal", "-shm"):  # of an earlier database of this name, which SQLite would replay
-            Path(f"{path}{leftover}").unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                Path(f"{path}{leftover}").rename(f"{path}{leftover}.stale-{secrets.token_hex(4)}")
         try:
             os.link(aside, path)  # unlike a rename, this never replaces what somebody else just put there
         except FileExistsError:

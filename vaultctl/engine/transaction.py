@@ -124,7 +124,9 @@ class Transaction:
         return msgspec.structs.replace(row, mac=self._mac(row)) if hasattr(row, "mac") else row
 
     def _mac(self, row: Row) -> bytes:
-        values = [getattr(row, column) for column in row.__struct_fields__ if column != "mac"]
+        # By name and without those that are None, so that a later migration can add a column that is NULL at first.
+        columns = ((column, getattr(row, column)) for column in row.__struct_fields__ if column != "mac")
+        values = [part for column, value in columns if value is not None for part in (column, value)]
         return row_mac(self._keys.mac(self._store, row.tenant), row.table, values)  # type: ignore[attr-defined]
 
     # Tenants and keys
