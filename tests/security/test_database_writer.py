@@ -448,6 +448,20 @@ def test_a_changed_row_protects_nobody_from_a_revocation(cast: Cast, revocation:
         assert failure_of(lambda: stopped.leases.create("reached")) is not None
 
 
+@pytest.mark.parametrize("table", ["leases", "credential_versions"])
+def test_a_changed_row_of_the_owners_own_does_not_keep_the_owner_from_revoking(cast: Cast, table: str) -> None:
+    """What the owner has leased is looked for in what the owner writes, also in the name of what is revoked."""
+    cast.owner.leases.create("beyond")
+    where = (
+        "token_id IS NULL"
+        if table == "leases"
+        else "credential_id = (SELECT id FROM credentials WHERE name = 'beyond')"
+    )
+    cast.scene.sql(f"UPDATE {table} SET mac = x'00' WHERE {where}")
+    assert failure_of(lambda: cast.owner.credentials.revoke("reached")) is None
+    assert failure_of(lambda: cast.agent.leases.create("reached")) is not None
+
+
 @pytest.mark.parametrize(
     "program",
     [

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
 from vaultctl.client.home import Home, Settings, database_path, load_settings, locate, save_settings, sync_directory
@@ -22,8 +22,6 @@ from vaultctl.store.sqlite import SqliteStore, create_database, settle
 RootKeyKind = Literal["auto", "keyring", "file", "passphrase"]
 _PATIENCE = 30.0
 """Seconds to wait for another process that is creating the same vault."""
-
-_KINDS = ("auto", "keyring", "file", "passphrase")
 
 
 class Initialised(Record):
@@ -65,8 +63,9 @@ def initialise(
     """
     require_no_server()
     check_name(tenant, "tenant")
-    if root_key not in _KINDS:
-        raise InvalidInput("There is no such root-key provider.", hint=f"One of: {', '.join(_KINDS)}.")
+    kinds = get_args(RootKeyKind)
+    if root_key not in kinds:
+        raise InvalidInput("There is no such root-key provider.", hint=f"One of: {', '.join(kinds)}.")
     place = locate(home)
     path = database_path(place, database, None)
     try:
@@ -77,7 +76,7 @@ def initialise(
             for directory in sorted({place.config.resolve(), path.parent.resolve()}):
                 locks.enter_context(_alone_in(directory))
             _require_free(place, path)
-            return _create(place, path, tenant, root_key, ask_passphrase)
+            return _create(place, path, tenant, cast("RootKeyKind", root_key), ask_passphrase)
     except OSError as error:
         raise VaultUnavailable(
             f"The vault can't be created at {path}: {error.strerror}.",
@@ -86,10 +85,10 @@ def initialise(
 
 
 def _create(
-    place: Home, path: Path, tenant: str, root_key: str, ask_passphrase: Callable[[], Secret] | None
+    place: Home, path: Path, tenant: str, root_key: RootKeyKind, ask_passphrase: Callable[[], Secret] | None
 ) -> Initialised:
     context = provider_context(place, ask_passphrase)
-    root, config, note = create_root_key(root_key, context, os.urandom)  # type: ignore[arg-type]
+    root, config, note = create_root_key(root_key, context, os.urandom)
     aside = path.with_name(f".{path.name}.new-{secrets.token_hex(8)}")
     noted = False
     try:

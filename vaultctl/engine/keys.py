@@ -25,11 +25,6 @@ class Keys:
         self._random = random
         self._unwrapped: dict[tuple[str, str, int], Key] = {}
 
-    @property
-    def root_id(self) -> str:
-        """The root key's id."""
-        return self._root.id
-
     def make_check(self, vault_id: str) -> bytes:
         """A sealed constant by which the right root key is recognised."""
         return seal(self._root, Binding("root key check", "", vault_id, 1), _CHECK, self._random)
