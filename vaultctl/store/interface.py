@@ -1,6 +1,6 @@
 """What a store offers to the engine, whichever database stands behind it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -10,6 +10,14 @@ R = TypeVar("R", bound=Row)
 
 Clock = Callable[[], int]
 """The time in microseconds since 1970."""
+
+
+class Conflicted(Exception):
+    """The transaction did not commit and may be run again.
+
+    Another one was in its way (SQLSTATE 40001, 40P01, a key that was just taken), or the connection broke before the
+    commit was asked for. Whoever runs transactions runs it again, within bounds; it never reaches a caller.
+    """
 
 
 class Where(NamedTuple):
@@ -31,6 +39,22 @@ class StoreTransaction(Protocol):
     @property
     def writable(self) -> bool:
         """Whether it may write."""
+        ...
+
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+        """Take the heads of these tenants' logs, in order of name, until the transaction ends.
+
+        A transaction that writes to a tenant holds its head from before its first read there: so the writes of one
+        tenant form one sequence, on however many nodes they run, and it is the sequence of its log. ``now`` is read
+        anew afterwards. Where writers take turns anyway, nothing is to be done.
+
+        Args:
+            tenants: Which ones; names that no log has are passed over.
+            wait: Whether to wait for heads that other transactions hold; else they are left out.
+
+        Returns:
+            The tenants whose heads are held now.
+        """
         ...
 
     def get(self, row_type: type[R], *key: str | int) -> R | None:

@@ -174,4 +174,28 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX entries_by_lease ON entries (tenant, lease_id, seq)",
         ),
     ),
+    Migration(
+        2,
+        (
+            "ALTER TABLE tokens ADD COLUMN requests_per_minute BIGINT",
+            """CREATE TABLE idempotency_keys (
+                tenant TEXT NOT NULL,
+                caller TEXT NOT NULL,
+                operation TEXT NOT NULL,
+                idempotency_key TEXT NOT NULL,
+                body_code BLOB NOT NULL,
+                made TEXT NOT NULL,
+                answer BLOB,
+                created_at BIGINT NOT NULL,
+                mac BLOB NOT NULL,
+                PRIMARY KEY (tenant, caller, operation, idempotency_key)
+            )""",
+            "CREATE INDEX idempotency_keys_by_creation ON idempotency_keys (created_at)",
+            """CREATE TABLE batches (
+                node TEXT PRIMARY KEY NOT NULL,
+                id TEXT NOT NULL,
+                committed_at BIGINT NOT NULL
+            )""",
+        ),
+    ),
 )

@@ -119,6 +119,7 @@ class TokenRow(Row, frozen=True):
     created_by: str
     rotated_at: int | None
     revoked_at: int | None
+    requests_per_minute: int | None = None
     mac: bytes = b""
 
 
@@ -200,3 +201,24 @@ class EntryRow(Row, frozen=True):
     credential_name: str | None
     lease_id: str | None
     body: bytes
+
+
+class IdempotencyRow(Row, frozen=True):
+    """What a request with an ``Idempotency-Key`` made, for 24 hours.
+
+    ``made`` is JSON and never holds a secret; ``answer`` is one that does, sealed under a key that only the caller's
+    bearer token yields.
+    """
+
+    table = "idempotency_keys"
+    key = ("tenant", "caller", "operation", "idempotency_key")
+
+    tenant: str
+    caller: str
+    operation: str
+    idempotency_key: str
+    body_code: bytes
+    made: str
+    answer: bytes | None
+    created_at: int
+    mac: bytes = b""

@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -218,6 +218,10 @@ class SqliteTransaction:
         self._connection = connection
         self.now = now
         self.writable = writable
+
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+        """Nothing to be done: there is one writer at a time."""
+        return frozenset(tenants)
 
     def get(self, row_type: type[R], *key: str | int) -> R | None:
         """The row with that primary key, or None."""

@@ -1,0 +1,1 @@
+"""The HTTP server: decodes, lets the engine authenticate and answer, encodes. It knows no rule of its own."""
