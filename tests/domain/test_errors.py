@@ -16,6 +16,7 @@ TABLE = {
     "Conflict": ("conflict", 409, 6),
     "AlreadyExists": ("already_exists", 409, 6),
     "LeaseAtMaximum": ("lease_at_maximum", 409, 6),
+    "TooManyRequests": ("too_many_requests", 429, 7),
     "VaultUnavailable": ("vault_unavailable", 503, 7),
     "VaultMissing": ("vault_missing", 503, 7),
     "VaultLocked": ("vault_locked", 503, 7),

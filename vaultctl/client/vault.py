@@ -9,7 +9,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
+
+from msgspec import UNSET, UnsetType
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
@@ -43,7 +45,6 @@ from vaultctl.domain.secrets import Secret
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
 AnyDuration = str | timedelta
-_Unset = Literal["none"]
 
 
 class Adapter(Protocol):
@@ -237,8 +238,8 @@ class Credentials(_Noun):
             ask.UpdateCredential(
                 name=name,
                 metadata=None if metadata is None else dict(metadata),
-                default_lease_ttl=_duration_or_none(default_ttl, "default TTL"),
-                max_lease_ttl=_duration_or_none(max_ttl, "maximum TTL"),
+                default_lease_ttl=_changed_duration(default_ttl, "default TTL"),
+                max_lease_ttl=_changed_duration(max_ttl, "maximum TTL"),
                 allowed_identities=None if allow is None else allowed_identities(allow),
                 delivery=None if delivery is None else _enum(Delivery, delivery, "delivery"),
             )
@@ -674,8 +675,8 @@ def _duration(value: AnyDuration | None, what: str) -> Duration | None:
     return None if value is None else Duration.parse(value, what=what)
 
 
-def _duration_or_none(value: AnyDuration | None, what: str) -> "Duration | _Unset | None":
-    return "none" if value == "none" else _duration(value, what)
+def _changed_duration(value: AnyDuration | None, what: str) -> "Duration | UnsetType | None":
+    return UNSET if value is None else None if value == "none" else _duration(value, what)
 
 
 def _enum(kind: type[E], value: str, what: str) -> E:

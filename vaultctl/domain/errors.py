@@ -10,6 +10,7 @@
      ├── Conflict             the thing is in a state that does not permit this
      │    ├── AlreadyExists
      │    └── LeaseAtMaximum  the lease cannot be renewed further
+     ├── TooManyRequests      faster than the caller's limit, or than the server can serve its tenant
      ├── VaultUnavailable     unreachable, locked, damaged, or no vault at all
      │    ├── VaultMissing
      │    └── VaultLocked     the root key cannot be had
@@ -109,6 +110,14 @@ class LeaseAtMaximum(Conflict):
     """The lease has reached ``maxExpiresAt``: only a new lease gives access."""
 
     code = "lease_at_maximum"
+
+
+class TooManyRequests(VaultError):
+    """The caller, or its tenant as a whole, asks for more than it is served."""
+
+    code = "too_many_requests"
+    http_status = 429
+    exit_status = ExitStatus.UNAVAILABLE
 
 
 class VaultUnavailable(VaultError):

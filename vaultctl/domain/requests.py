@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Generic, Literal, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.records import (
@@ -71,13 +72,13 @@ class GetCredential(Request[Credential]):
 
 
 class UpdateCredential(Request[Credential]):
-    """Change metadata (manager) or policy (admin). What is None stays."""
+    """Change metadata (manager) or policy (admin). What is left out stays; a TTL that is None is taken away."""
 
     name: str
     metadata: dict[str, str] | None = None
     """Replaces all metadata."""
-    default_lease_ttl: Duration | Literal["none"] | None = None
-    max_lease_ttl: Duration | Literal["none"] | None = None
+    default_lease_ttl: Duration | UnsetType | None = UNSET
+    max_lease_ttl: Duration | UnsetType | None = UNSET
     allowed_identities: tuple[AllowedIdentity, ...] | None = None
     delivery: Delivery | None = None
 

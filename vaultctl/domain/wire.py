@@ -1,15 +1,39 @@
 """Records to JSON and back, with the names of the design."""
 
 import re
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput
-from vaultctl.domain.records import IssuedLease, IssuedToken, OpenedSession, Page, Revocation
+from vaultctl.domain.records import (
+    CredentialType,
+    IssuedLease,
+    IssuedToken,
+    Lease,
+    OpenedSession,
+    Page,
+    Record,
+    Revocation,
+    Session,
+    Token,
+)
+from vaultctl.domain.secrets import Secret
 
 T = TypeVar("T")
+
+
+class _LeasedValue(Record):
+    type: CredentialType
+    value: Secret
+    attributes: dict[str, str]
+
+
+class _TokenSecret(Record):
+    token: Secret
+    reaches: tuple[str, ...] = ()
 
 
 def to_json_object(record: Any) -> Any:
@@ -42,23 +66,70 @@ def to_json_object(record: Any) -> Any:
     return msgspec.to_builtins(record, enc_hook=str)
 
 
-def from_json_object(value: Any, type: type[T]) -> T:
-    """Plain JSON data as a record of ``type``.
+def from_json_object(value: Any, type: type[T], *, strict: bool = True) -> T:
+    """Plain JSON data as a record of ``type``; the inverse of :func:`to_json_object`.
+
+    ``strict=False`` reads numbers from text too, as query parameters write them.
 
     Raises:
         InvalidInput: It does not fit; the text of the value is not quoted.
     """
+    nested: Any = None
+    if type is IssuedLease:
+        leased = from_json_object(value, _LeasedValue)
+        nested = IssuedLease(
+            lease=from_json_object(value, Lease), type=leased.type, value=leased.value, attributes=leased.attributes
+        )
+    elif type is IssuedToken:
+        issued = from_json_object(value, _TokenSecret)
+        nested = IssuedToken(token=from_json_object(value, Token), secret=issued.token, reaches=issued.reaches)
+    elif type is OpenedSession:
+        opened = from_json_object(value, _TokenSecret)
+        nested = OpenedSession(session=from_json_object(value, Session), token=opened.token)
+    if nested is not None:
+        return cast("T", nested)
     try:
-        return msgspec.convert(value, type, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        reason = _without_quotes(str(error))
-    raise InvalidInput(f"Malformed input: {reason}.")  # here, without an error behind it that quotes the value
+        return msgspec.convert(value, type, dec_hook=_decode_hook, strict=strict)
+    except (msgspec.ValidationError, RecursionError) as error:
+        problem = _malformed(error)
+    raise problem  # here, without an error behind it that quotes the value
 
 
-def _decode(type: type[Any], value: Any) -> Any:
+def decode_json(text: bytes, type: type[T]) -> T:
+    """JSON text as a record of ``type``.
+
+    Raises:
+        InvalidInput: It is no JSON, or does not fit; nothing of it is quoted.
+    """
+    if type in (IssuedLease, IssuedToken, OpenedSession):
+        return from_json_object(decode_json(text, dict[str, Any]), type)
+    try:
+        return cast("T", _decoder(cast("Any", type)).decode(text))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        problem = _malformed(error)
+    raise problem  # as above
+
+
+@lru_cache
+def _decoder(type: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(type, dec_hook=_decode_hook)
+
+
+def _malformed(error: Exception) -> InvalidInput:
+    """What the caller is told of JSON that does not fit."""
+    if isinstance(error, msgspec.ValidationError):
+        return InvalidInput(f"Malformed input: {_without_quotes(str(error))}.")
+    if isinstance(error, RecursionError):
+        return InvalidInput("Malformed input: it is nested too deeply.")
+    return InvalidInput("Malformed input: it is not JSON.")
+
+
+def _decode_hook(type: type[Any], value: Any) -> Any:
     if type is Duration and isinstance(value, str):
         return Duration.parse(value)
-    raise NotImplementedError
+    if type is Secret and isinstance(value, str):
+        return Secret(value)
+    raise msgspec.ValidationError("Expected text")
 
 
 def _without_quotes(message: str) -> str:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import UNSET
+
 from vaultctl.domain import requests as ask
 from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.durations import Duration
@@ -108,8 +110,13 @@ def get_credential(tx: Transaction, caller: Caller, request: ask.GetCredential) 
 def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCredential) -> Credential:
     """Change metadata, which a manager may, or policy, which only an admin may."""
     policy_changes = any(
-        change is not None
-        for change in (request.default_lease_ttl, request.max_lease_ttl, request.allowed_identities, request.delivery)
+        change is not nothing
+        for change, nothing in (
+            (request.default_lease_ttl, UNSET),
+            (request.max_lease_ttl, UNSET),
+            (request.allowed_identities, None),
+            (request.delivery, None),
+        )
     )
     _require(tx, caller, Role.ADMIN if policy_changes else Role.MANAGER, request.name)
     if not policy_changes and request.metadata is None:
@@ -289,7 +296,7 @@ def _refuse_value_in_text(
 
 def _changed_policy(policy: Policy, request: ask.UpdateCredential) -> Policy:
     def ttl(change: Any, current: Duration | None) -> Duration | None:
-        return current if change is None else None if change == "none" else change
+        return current if change is UNSET else change
 
     return Policy(
         default_lease_ttl=ttl(request.default_lease_ttl, policy.default_lease_ttl),

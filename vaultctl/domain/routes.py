@@ -1,0 +1,146 @@
+"""Which HTTP exchange carries which request: one table for the server, the remote client and the OpenAPI document.
+
+Paths are below ``/v1``. A ``{field}`` of a path is a field of the request by its JSON name; the other fields travel as
+query parameters of a GET and as a JSON object in the body of anything else.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from vaultctl.domain import records
+from vaultctl.domain import requests as ask
+from vaultctl.domain.records import Page
+
+Method = Literal["GET", "POST", "PATCH", "DELETE"]
+
+PREFIX = "v1"
+
+
+class Route(NamedTuple):
+    """How one kind of request travels.
+
+    Attributes:
+        method: The HTTP method.
+        segments: The path below the prefix, by segment.
+        answer: The type of the answer.
+        status: The status of a successful answer.
+        query: Query parameters that are not named like the field, by the field's JSON name.
+    """
+
+    method: Method
+    segments: tuple[str, ...]
+    answer: Any
+    status: int = 200
+    query: Mapping[str, str] = {}
+
+    @property
+    def path_fields(self) -> tuple[str, ...]:
+        """JSON names of the fields that are in the path."""
+        return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
+
+    @property
+    def template(self) -> str:
+        """The path as OpenAPI writes it."""
+        return "/" + "/".join((PREFIX, *self.segments))
+
+
+def _route(method: Method, path: str, answer: Any, status: int = 200, **query: str) -> Route:
+    return Route(method, tuple(path.strip("/").split("/")), answer, status, query)
+
+
+ROUTES: dict[type[ask.Request[Any]], Route] = {
+    ask.CreateCredential: _route("POST", "/credentials", records.Credential, 201),
+    ask.ListCredentials: _route("GET", "/credentials", Page[records.Credential]),
+    ask.GetCredential: _route("GET", "/credentials/{name}", records.Credential),
+    ask.UpdateCredential: _route("PATCH", "/credentials/{name}", records.Credential),
+    ask.DeleteCredential: _route("DELETE", "/credentials/{name}", records.Revocation),
+    ask.RotateCredential: _route("POST", "/credentials/{name}/rotate", records.Credential),
+    ask.RollbackCredential: _route("POST", "/credentials/{name}/rollback", records.Credential),
+    ask.RevokeCredential: _route("POST", "/credentials/{name}/revoke", records.Revocation),
+    ask.ListVersions: _route("GET", "/credentials/{name}/versions", Page[records.CredentialVersion]),
+    ask.CreateLease: _route("POST", "/leases", records.IssuedLease, 201),
+    ask.ListLeases: _route("GET", "/leases", Page[records.Lease]),
+    ask.RevokeLeases: _route("POST", "/leases/revoke", records.Revocation),
+    ask.GetLease: _route("GET", "/leases/{id}", records.Lease),
+    ask.RenewLease: _route("POST", "/leases/{id}/renew", records.Lease),
+    ask.RevokeLease: _route("POST", "/leases/{id}/revoke", records.Lease),
+    ask.CreateToken: _route("POST", "/tokens", records.IssuedToken, 201),
+    ask.ListTokens: _route("GET", "/tokens", Page[records.Token]),
+    ask.GetSelf: _route("GET", "/tokens/self", records.WhoAmI),
+    ask.GetToken: _route("GET", "/tokens/{id}", records.Token),
+    ask.RotateToken: _route("POST", "/tokens/{id}/rotate", records.IssuedToken),
+    ask.RevokeToken: _route("POST", "/tokens/{id}/revoke", records.Revocation),
+    ask.OpenSession: _route("POST", "/sessions", records.OpenedSession, 201),
+    ask.ListSessions: _route("GET", "/sessions", Page[records.Session]),
+    ask.TouchSession: _route("POST", "/sessions/self/touch", records.Session),
+    ask.GetSession: _route("GET", "/sessions/{id}", records.Session),
+    ask.EndSession: _route("POST", "/sessions/{id}/end", records.Revocation),
+    ask.QueryAudit: _route(
+        "GET",
+        "/audit",
+        Page[records.AuditEntry],
+        events="event",
+        identityType="identity.type",
+        identityName="identity.name",
+        identityUserId="identity.userId",
+        identityEmail="identity.email",
+        identitySessionId="identity.sessionId",
+    ),
+    ask.CreateTenant: _route("POST", "/tenants", records.Tenant, 201),
+    ask.ListTenants: _route("GET", "/tenants", Page[records.Tenant]),
+    ask.GetTenant: _route("GET", "/tenants/{id}", records.Tenant),
+    ask.UpdateTenant: _route("PATCH", "/tenants/{id}", records.Tenant),
+}
+
+_ANY = "{}"
+
+
+def _by_pattern() -> dict[tuple[str, ...], dict[str, type[ask.Request[Any]]]]:
+    table: dict[tuple[str, ...], dict[str, type[ask.Request[Any]]]] = {}
+    for kind, route in ROUTES.items():
+        pattern = tuple(_ANY if segment.startswith("{") else segment for segment in route.segments)
+        table.setdefault(pattern, {})[route.method] = kind
+    return table
+
+
+_BY_PATTERN = _by_pattern()
+
+
+class Match(NamedTuple):
+    """What a method and a path mean.
+
+    Attributes:
+        kind: The type of the request; None where there is none for this method.
+        path: The fields that the path names, by JSON name.
+        allowed: The methods that the path knows.
+    """
+
+    kind: type[ask.Request[Any]] | None
+    path: dict[str, str]
+    allowed: tuple[str, ...]
+
+
+def match(method: str, segments: Sequence[str]) -> Match | None:
+    """What ``method`` on a path below the prefix means; None if there is no such path.
+
+    Args:
+        method: The HTTP method.
+        segments: The path's segments, each decoded by itself, so that a slash within one stays within it.
+    """
+    allowed: list[str] = []
+    for pattern, values in _patterns(tuple(segments)):
+        methods = _BY_PATTERN.get(pattern)
+        if methods is None:
+            continue
+        allowed.extend(methods)
+        kind = methods.get(method)
+        if kind is not None:
+            return Match(kind, dict(zip(ROUTES[kind].path_fields, values, strict=True)), ())
+    return Match(None, {}, tuple(allowed)) if allowed else None
+
+
+def _patterns(segments: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The patterns that could match, the literal one first, with what each takes from the path."""
+    yield segments, ()
+    if len(segments) > 1:
+        yield (segments[0], _ANY, *segments[2:]), (segments[1],)
