@@ -11,12 +11,11 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from vaultctl.domain.errors import InvalidInput, VaultError, VaultMissing, VaultUnavailable, VerificationFailed
 from vaultctl.domain.times import SECOND
+from vaultctl.store import statements
 from vaultctl.store.interface import Clock, R, Where
 from vaultctl.store.migrations import MIGRATIONS, Migration
 from vaultctl.store.rows import Row
@@ -219,52 +218,44 @@ class SqliteTransaction:
         self.now = now
         self.writable = writable
 
-    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:  # noqa: ARG002
         """Nothing to be done: there is one writer at a time."""
         return frozenset(tenants)
 
     def get(self, row_type: type[R], *key: str | int) -> R | None:
         """The row with that primary key, or None."""
-        row = self._connection.execute(_select_by_key(row_type), key).fetchone()
+        row = self._connection.execute(statements.select_by_key(row_type, "?"), key).fetchone()
         return None if row is None else row_type(*row)
 
     def find(
         self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
     ) -> list[R]:
         """The rows that meet all conditions; ``order`` names columns, separated by commas."""
-        where, values = _where(conditions)
-        sql = f"SELECT {_columns(row_type)} FROM {row_type.table}{where}"
-        if order:
-            direction = " DESC" if descending else ""
-            sql += " ORDER BY " + ", ".join(f"{column.strip()}{direction}" for column in order.split(","))
-        if limit is not None:
-            sql += " LIMIT ?"
-            values.append(limit)
-        return [row_type(*row) for row in self._connection.execute(sql, values)]
+        sql, parameters = statements.select(row_type, conditions, "?", order=order, descending=descending, limit=limit)
+        return [row_type(*row) for row in self._connection.execute(sql, parameters)]
 
     def count(self, row_type: type[Row], *conditions: Where) -> int:
         """How many rows meet all conditions."""
-        where, values = _where(conditions)
-        return int(self._connection.execute(f"SELECT count(*) FROM {row_type.table}{where}", values).fetchone()[0])
+        clause, parameters = statements.where(conditions, "?")
+        return int(self._connection.execute(f"SELECT count(*) FROM {row_type.table}{clause}", parameters).fetchone()[0])
 
     def insert(self, row: Row) -> None:
         """Add a row."""
-        if self._connection.execute(_insert(type(row)), _values(row)).rowcount != 1:
+        if self._connection.execute(statements.insert(type(row), "?"), statements.values(row)).rowcount != 1:
             raise VerificationFailed(f"The vault's database did not take a row of {row.table}.", hint="vaultctl doctor")
 
     def update(self, row: Row) -> None:
         """Replace the row that has the same primary key."""
-        key = [getattr(row, column) for column in row.key]
-        cursor = self._connection.execute(_update(type(row)), [*_values(row), *key])
-        if cursor.rowcount != 1:
+        parameters = [*statements.values(row), *statements.key_values(row)]
+        if self._connection.execute(statements.update(type(row), "?"), parameters).rowcount != 1:
             raise VerificationFailed(f"A row of {row.table} that was just read is gone.", hint="vaultctl doctor")
 
     def delete(self, row_type: type[Row], *conditions: Where) -> None:
         """Remove the rows that meet all conditions; at least one is needed."""
-        where, values = _where(conditions)
-        if not where:
+        clause, parameters = statements.where(conditions, "?")
+        if not clause:
             raise ValueError("delete needs a condition")
-        self._connection.execute(f"DELETE FROM {row_type.table}{where}", values)
+        self._connection.execute(f"DELETE FROM {row_type.table}{clause}", parameters)
 
 
 def create_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:
@@ -411,48 +402,3 @@ def _damaged(path: Path, reason: str) -> VaultUnavailable:
         f"The vault's database {path} is damaged: {reason}.",
         hint="Restore it from a backup; vaultctl doctor tells more.",
     )
-
-
-@lru_cache
-def _columns(row_type: type[Row]) -> str:
-    return ", ".join(row_type.__struct_fields__)
-
-
-@lru_cache
-def _select_by_key(row_type: type[Row]) -> str:
-    key = " AND ".join(f"{column} = ?" for column in row_type.key)
-    return f"SELECT {_columns(row_type)} FROM {row_type.table} WHERE {key}"
-
-
-@lru_cache
-def _insert(row_type: type[Row]) -> str:
-    marks = ", ".join("?" for _ in row_type.__struct_fields__)
-    return f"INSERT INTO {row_type.table} ({_columns(row_type)}) VALUES ({marks})"
-
-
-@lru_cache
-def _update(row_type: type[Row]) -> str:
-    changes = ", ".join(f"{column} = ?" for column in row_type.__struct_fields__)
-    key = " AND ".join(f"{column} = ?" for column in row_type.key)
-    return f"UPDATE {row_type.table} SET {changes} WHERE {key}"
-
-
-def _values(row: Row) -> list[Any]:
-    return [getattr(row, column) for column in row.__struct_fields__]
-
-
-def _where(conditions: Sequence[Where]) -> tuple[str, list[Any]]:
-    parts: list[str] = []
-    values: list[Any] = []
-    for column, operator, value in conditions:
-        left = f"({', '.join(column)})" if isinstance(column, tuple) else column
-        if column == "state" and operator == "=" and value.isalpha():
-            # Written out: a partial index is known to apply only to a value that the planner sees.
-            parts.append(f"state = '{value}'")
-        elif operator == "in" or isinstance(column, tuple):
-            parts.append(f"{left} {operator} ({', '.join('?' for _ in value)})")
-            values.extend(value)
-        else:
-            parts.append(f"{left} {operator} ?")
-            values.append(value)
-    return (" WHERE " + " AND ".join(parts) if parts else ""), values

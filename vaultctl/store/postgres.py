@@ -1,0 +1,540 @@
+"""The PostgreSQL store: any number of nodes on one database.
+
+READ COMMITTED suffices, since a transaction that writes to a tenant holds the head of its log from before its first
+read there. Nothing depends on advisory locks or on NOTIFY, so that databases which only speak PostgreSQL's protocol
+stay possible, and SERIALIZABLE works too: what fails to serialise is reported as :class:`Conflicted` and run again.
+"""
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Literal, LiteralString, cast
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultMissing, VaultUnavailable, VerificationFailed
+from vaultctl.domain.times import SECOND
+from vaultctl.store import statements
+from vaultctl.store.interface import Clock, Conflicted, R, Where
+from vaultctl.store.migrations import MIGRATIONS, Migration
+from vaultctl.store.rows import Row
+
+Isolation = Literal["READ COMMITTED", "SERIALIZABLE"]
+_Connection = psycopg.Connection[tuple[Any, ...]]
+
+_MOST_READERS = 8
+_PATIENCE = 10.0
+"""Seconds to wait for other writers, and for the answer to a commit that got none."""
+
+_STALE_BATCH = 24 * 3600 * SECOND
+_CLOCK_TOLERANCE = 5 * 60 * SECOND
+_NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_LAST_BATCH: LiteralString = "SELECT id FROM batches WHERE node = %s FOR UPDATE"
+_AGAIN = (
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.UniqueViolation,
+    pg.LockNotAvailable,
+    pg.QueryCanceled,
+    pg.ReadOnlySqlTransaction,  # the primary has become a standby
+)
+
+
+class PostgresStore:
+    """A vault in a PostgreSQL database."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        lock_timeout: float = _PATIENCE,
+        migrations: Sequence[Migration] = MIGRATIONS,
+        isolation: Isolation = "READ COMMITTED",
+        before_commit: Callable[[_Connection], None] | None = None,
+    ) -> None:
+        """Open the vault at ``url`` and bring its schema up to date.
+
+        Args:
+            url: The database, which must hold a vault's tables (:func:`create_schema`).
+            clock: Where the time comes from, if not from the database; tests move it.
+            lock_timeout: Seconds to wait for other writers.
+            migrations: The schema's history.
+            isolation: Of write transactions.
+            before_commit: Called before every commit; tests make it fail.
+
+        Raises:
+            VaultMissing: The database holds no vault.
+            VaultUnavailable: It can't be reached, or is of a newer vaultctl.
+        """
+        self._info = _complete(url)
+        self._clock = clock
+        self._lock_timeout = lock_timeout
+        self._isolation = isolation
+        self._before_commit = before_commit
+        self._closed = False
+        self._was_open = False
+        self._turn = threading.Lock()
+        self._writer: _Connection | None = None
+        self._node = f"node_{secrets.token_hex(16)}"
+        self._readers: list[_Connection] = []
+        self._readers_free = threading.Semaphore(_MOST_READERS)
+        self._readers_lock = threading.Lock()
+        with self._translated(), self._reader() as connection:
+            current = _schema_version(connection)
+        if current == 0:
+            raise VaultMissing("The database holds no vault.", hint="Create one: vaultctl init --database URL")
+        _require_known(current, migrations)
+        if current < migrations[-1].version:
+            create_schema(url, migrations)
+        self._was_open = True
+
+    @property
+    def schema_version(self) -> int:
+        """The version of the database's schema."""
+        with self._translated(), self._reader() as connection:
+            return _schema_version(connection)
+
+    @contextmanager
+    def read(self) -> Iterator["PostgresTransaction"]:
+        """A read transaction: a snapshot that never waits for writers."""
+        with self._translated(), self._reader() as connection:
+            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            try:
+                yield PostgresTransaction(connection, self._clock, writable=False)
+            finally:
+                if not connection.broken:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def write(self, patience: float | None = None) -> Iterator["PostgresTransaction"]:
+        """A write transaction, of which a process has one at a time; commits on exit, rolls back on an exception.
+
+        Args:
+            patience: Seconds to wait for other writers; the store's own if None.
+        """
+        wait = self._lock_timeout if patience is None else patience
+        if not self._turn.acquire(timeout=wait):
+            raise _busy(wait)
+        try:
+            with self._translated():
+                connection = self._writing()
+                connection.execute(f"BEGIN ISOLATION LEVEL {self._isolation} READ WRITE")
+                try:
+                    if patience is not None:
+                        connection.execute(f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}")
+                    tx = PostgresTransaction(connection, self._clock, writable=True)
+                    yield tx
+                    batch = secrets.token_hex(16)
+                    tx.flush()
+                    connection.execute(
+                        f"INSERT INTO batches VALUES (%s, %s, {_NOW}) ON CONFLICT (node)"
+                        " DO UPDATE SET id = excluded.id, committed_at = excluded.committed_at",
+                        (self._node, batch),
+                    )
+                    if self._before_commit is not None:
+                        self._before_commit(connection)
+                except BaseException:
+                    self._roll_back(connection)
+                    raise
+                self._commit(connection, batch)
+        finally:
+            self._turn.release()
+
+    def clock_and_last_entry(self) -> tuple[int, int]:
+        """The database's time and that of the last audit entry, in microseconds since 1970."""
+        with self._translated(), self._reader() as connection:
+            return _clock_and_last_entry(connection, self._clock)
+
+    def integrity_problems(self) -> list[str]:
+        """What is wrong with the tables themselves: PostgreSQL has nothing to ask."""
+        return []
+
+    def server_version(self) -> str:
+        """What the database says it is."""
+        with self._translated(), self._reader() as connection:
+            return str(_one(connection, "SHOW server_version"))
+
+    def replicates_asynchronously(self) -> bool:
+        """Whether there are standbys and commits wait for none: a failover then loses what was acknowledged."""
+        with self._translated(), self._reader() as connection:
+            standbys = _one(connection, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
+            names = _one(connection, "SHOW synchronous_standby_names")
+            commit = _one(connection, "SHOW synchronous_commit")
+            return bool(standbys) and (not names or commit in ("off", "local"))
+
+    def close(self) -> None:
+        """Close for good."""
+        self._closed = True
+        with self._turn:
+            if self._writer is not None:
+                with suppress(psycopg.Error):
+                    self._writer.execute("DELETE FROM batches WHERE node = %s", (self._node,))
+                self._writer.close()
+                self._writer = None
+        with self._readers_lock:
+            while self._readers:
+                self._readers.pop().close()
+
+    # Connections
+
+    @contextmanager
+    def _reader(self) -> Iterator[_Connection]:
+        self._require_open()
+        if not self._readers_free.acquire(timeout=self._lock_timeout):
+            raise _busy(self._lock_timeout)
+        try:
+            with self._readers_lock:
+                connection = self._readers.pop() if self._readers else None
+            connection = connection or self._connect()
+            try:
+                yield connection
+            finally:
+                with self._readers_lock:
+                    if self._closed or connection.broken:
+                        connection.close()
+                    else:
+                        self._readers.append(connection)
+        finally:
+            self._readers_free.release()
+
+    def _writing(self) -> _Connection:
+        self._require_open()
+        if self._writer is not None and self._writer.broken:
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            connection = self._connect()
+            try:
+                _require_no_programs(connection)
+                # Waits for a commit of an earlier connection that is still under way.
+                connection.execute(
+                    f"INSERT INTO batches VALUES (%s, '', {_NOW}) ON CONFLICT (node) DO NOTHING", (self._node,)
+                )
+                connection.execute(f"DELETE FROM batches WHERE committed_at < {_NOW} - %s", (_STALE_BATCH,))
+            except BaseException:
+                connection.close()
+                raise
+            self._writer = connection
+        return self._writer
+
+    def _connect(self) -> _Connection:
+        try:
+            connection = psycopg.connect(self._info, autocommit=True, prepare_threshold=1)
+        except psycopg.Error:
+            if self._was_open:  # it was there a moment ago: perhaps it fails over
+                raise Conflicted from None
+            raise
+        try:
+            # A node that was stopped must not hold the others for ever.
+            for name, milliseconds in (
+                ("idle_in_transaction_session_timeout", 10_000),
+                ("lock_timeout", int(self._lock_timeout * 1000)),
+                ("statement_timeout", 60_000),
+            ):
+                connection.execute(f"SET {name} = {milliseconds}")
+            if _one(connection, "SHOW synchronous_commit") == "off":
+                connection.execute("SET synchronous_commit = on")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise VaultUnavailable("The vault was closed.", hint="Open it again.")
+
+    # Ends of transactions
+
+    def _roll_back(self, connection: _Connection) -> None:
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            connection.close()
+            self._writer = None
+
+    def _commit(self, connection: _Connection, batch: str) -> None:
+        try:
+            connection.execute("COMMIT")
+        except _AGAIN:
+            self._roll_back(connection)
+            raise Conflicted from None
+        except psycopg.Error:
+            connection.close()
+            self._writer = None
+            if not self._was_committed(batch):
+                raise Conflicted from None
+
+    def _was_committed(self, batch: str) -> bool:
+        """Whether a commit that got no answer took place. Waits for one that is still under way."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            try:
+                connection = self._writing()
+                found = connection.execute(
+                    "SELECT id FROM batches WHERE node = %s FOR UPDATE", (self._node,)
+                ).fetchone()
+                if found is not None:
+                    return bool(found[0] == batch)
+            except (psycopg.Error, Conflicted):
+                pass
+            time.sleep(0.1)
+        raise VaultUnavailable(
+            "The database went away during a commit: whether it took place is not known.",
+            hint="Look whether it did before you repeat it; with the same Idempotency-Key a repetition is safe.",
+        )
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """PostgreSQL's errors as ours. Their own texts can quote values, and are not shown."""
+        problem: Exception
+        try:
+            yield
+            return
+        except _AGAIN:
+            problem = Conflicted()
+        except (pg.DataError, UnicodeEncodeError, OverflowError):
+            problem = InvalidInput(
+                "The request holds text that is not Unicode, or a number that is out of range.", hint="Write it anew."
+            )
+        except pg.IntegrityError:
+            problem = VerificationFailed("The vault's database refused a row.", hint="vaultctl doctor")
+        except (pg.UndefinedTable, pg.UndefinedColumn):
+            problem = VaultUnavailable(
+                "The vault's database is damaged: a table or a column is missing.", hint="Restore it from a backup."
+            )
+        except psycopg.Error as error:
+            if self._was_open and (error.sqlstate is None or error.sqlstate[:2] in ("08", "25", "57")):
+                problem = Conflicted()  # the connection broke, or the server shuts down
+            else:
+                state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+                problem = VaultUnavailable(
+                    f"The database can't be used{state}.", hint="Look at its URL, its server and its permissions."
+                )
+        raise problem
+
+
+class PostgresTransaction:
+    """One transaction on one connection. Rows that are added are sent together, before their table is read."""
+
+    def __init__(self, connection: _Connection, clock: Clock | None, *, writable: bool) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._now: int | None = None
+        self._added: dict[type[Row], list[Row]] = {}
+        self.writable = writable
+
+    @property
+    def now(self) -> int:
+        """The transaction's time, read once; never below the last entry of any log."""
+        if self._now is None:
+            clock, last = _clock_and_last_entry(self._connection, self._clock)
+            if clock < last - _CLOCK_TOLERANCE:
+                behind = (last - clock) // (60 * SECOND)
+                raise VaultUnavailable(
+                    f"The database's clock is {behind} minutes behind the vault's last audit entry.",
+                    hint="Set the clock; vaultctl doctor shows both times.",
+                )
+            self._now = max(clock, last)
+        return self._now
+
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+        """Take the heads of these tenants' logs until the transaction ends; answers which are held."""
+        self._now = None
+        rows = self._connection.execute(
+            "SELECT tenant FROM logs WHERE tenant = ANY(%s) ORDER BY tenant FOR UPDATE"
+            + ("" if wait else " SKIP LOCKED"),
+            (sorted(tenants),),
+        )
+        return frozenset(row[0] for row in rows)
+
+    def get(self, row_type: type[R], *key: str | int) -> R | None:
+        """The row with that primary key, or None."""
+        self.flush(row_type)
+        row = self._connection.execute(statements.select_by_key(row_type, "%s"), key).fetchone()
+        return None if row is None else row_type(*row)
+
+    def find(
+        self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
+    ) -> list[R]:
+        """The rows that meet all conditions; ``order`` names columns, separated by commas."""
+        self.flush(row_type)
+        sql, parameters = statements.select(row_type, conditions, "%s", order=order, descending=descending, limit=limit)
+        return [row_type(*row) for row in self._connection.execute(sql, parameters)]
+
+    def count(self, row_type: type[Row], *conditions: Where) -> int:
+        """How many rows meet all conditions."""
+        self.flush(row_type)
+        clause, parameters = statements.where(conditions, "%s")
+        return int(_one(self._connection, f"SELECT count(*) FROM {row_type.table}{clause}", parameters))
+
+    def insert(self, row: Row) -> None:
+        """Add a row."""
+        self._added.setdefault(type(row), []).append(row)
+
+    def update(self, row: Row) -> None:
+        """Replace the row that has the same primary key."""
+        self.flush(type(row))
+        parameters = [*statements.values(row), *statements.key_values(row)]
+        if self._connection.execute(statements.update(type(row), "%s"), parameters).rowcount != 1:
+            raise VerificationFailed(f"A row of {row.table} that was just read is gone.", hint="vaultctl doctor")
+
+    def delete(self, row_type: type[Row], *conditions: Where) -> None:
+        """Remove the rows that meet all conditions; at least one is needed."""
+        self.flush(row_type)
+        clause, parameters = statements.where(conditions, "%s")
+        if not clause:
+            raise ValueError("delete needs a condition")
+        self._connection.execute(f"DELETE FROM {row_type.table}{clause}", parameters)
+
+    def flush(self, row_type: type[Row] | None = None) -> None:
+        """Send the rows that were added, to one table or to all."""
+        for kind in [row_type] if row_type else list(self._added):
+            rows = self._added.pop(kind, None)
+            if not rows:
+                continue
+            cursor = self._connection.cursor()
+            cursor.executemany(statements.insert(kind, "%s"), [statements.values(row) for row in rows])
+            if cursor.rowcount != len(rows):
+                raise VerificationFailed(
+                    f"The vault's database did not take a row of {kind.table}.", hint="vaultctl doctor"
+                )
+
+
+def create_schema(url: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Make the vault's tables, or bring them up to date; several nodes may do so at once.
+
+    Raises:
+        VaultUnavailable: The database can't be reached, or is of a newer vaultctl.
+        AlreadyExists: It holds other tables with these names.
+    """
+    info = _complete(url)
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            with psycopg.connect(info, autocommit=True) as connection:
+                _migrate(connection, migrations)
+            return
+        except (*_AGAIN, pg.DuplicateTable, pg.DuplicateObject):  # another node was quicker
+            if time.monotonic() > deadline:
+                raise _busy(_PATIENCE) from None
+            time.sleep(0.02)
+        except psycopg.Error as error:
+            state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+            problem = VaultUnavailable(
+                f"The database can't be used{state}.", hint="Look at its URL, its server and its permissions."
+            )
+        raise problem
+
+
+def _migrate(connection: _Connection, migrations: Sequence[Migration]) -> None:
+    current = _schema_version(connection)
+    _require_known(current, migrations)
+    if current == 0:
+        _require_no_strangers(connection, migrations)
+    for migration in migrations:
+        if migration.version <= current:
+            continue
+        with connection.transaction():
+            if migration.version == 1:
+                connection.execute("CREATE TABLE IF NOT EXISTS schema_versions (version BIGINT PRIMARY KEY NOT NULL)")
+            # Whoever comes second waits here, and then finds the key taken.
+            connection.execute("INSERT INTO schema_versions VALUES (%s)", (migration.version,))
+            for statement in migration.statements:
+                connection.execute(_dialect(statement))
+
+
+def _dialect(statement: str) -> LiteralString:
+    """A statement of the schema as PostgreSQL has it; text is ordered by its bytes, as in SQLite."""
+    statement = re.sub(r"\bBLOB\b", "BYTEA", statement)
+    return cast("LiteralString", re.sub(r"\bTEXT\b", 'TEXT COLLATE "C"', statement))
+
+
+def _schema_version(connection: _Connection) -> int:
+    if _one(connection, "SELECT to_regclass('schema_versions')") is None:
+        return 0
+    return int(_one(connection, "SELECT max(version) FROM schema_versions") or 0)
+
+
+def _require_known(current: int, migrations: Sequence[Migration]) -> None:
+    newest = migrations[-1].version
+    if current > newest:
+        raise VaultUnavailable(
+            f"The database has schema {current}, from a newer vaultctl; this one knows up to {newest}.",
+            hint="Upgrade vaultctl: pip install -U vaultctl",
+        )
+
+
+def _require_no_strangers(connection: _Connection, migrations: Sequence[Migration]) -> None:
+    """Raise AlreadyExists if tables of somebody else's have the names of ours."""
+    names = re.findall(r"CREATE TABLE (\w+)", "\n".join(sql for step in migrations for sql in step.statements))
+    found = connection.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%s)",
+        (names,),
+    ).fetchall()
+    if found and _schema_version(connection) == 0:
+        raise AlreadyExists(
+            "The database holds tables of another program that have the names of the vault's.",
+            hint="Give the vault a database of its own.",
+        )
+
+
+def _require_no_programs(connection: _Connection) -> None:
+    """The vault has no triggers, rules or policies: one that is there undoes or hides what the vault does."""
+    found = _one(
+        connection,
+        """SELECT EXISTS (
+            SELECT 1 FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace
+            AND (c.relrowsecurity OR c.relhasrules OR c.relhastriggers) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+        )""",
+    )
+    if found:
+        raise VerificationFailed(
+            "The vault's database holds a trigger, a rule or a view, which the vault did not make.",
+            hint="Restore it from a backup, and find out who can write to it.",
+        )
+
+
+def _clock_and_last_entry(connection: _Connection, clock: Clock | None) -> tuple[int, int]:
+    row = connection.execute(f"SELECT {_NOW}, (SELECT max(last_time) FROM logs)").fetchone()
+    now, last = row or (0, 0)
+    return (now if clock is None else clock()), last or 0
+
+
+def _one(connection: _Connection, statement: LiteralString, parameters: Sequence[Any] = ()) -> Any:
+    row = connection.execute(statement, parameters or None).fetchone()
+    return None if row is None else row[0]
+
+
+def _complete(url: str) -> str:
+    """The connection's parameters: those of the URL, and ours where it says nothing."""
+    try:
+        named = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        named = None
+    if named is None:
+        raise InvalidInput(
+            "The database's URL is malformed.", hint="For example postgresql://vault@db.example.com/vault"
+        )
+    usual = {
+        "target_session_attrs": "read-write",  # so that the new primary is found among several hosts
+        "connect_timeout": "5",
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "20000",
+        "application_name": "vaultctl",
+    }
+    return make_conninfo("", **(usual | {key: value for key, value in named.items() if value is not None}))
+
+
+def _busy(seconds: float) -> VaultUnavailable:
+    return VaultUnavailable(
+        f"Other writers have kept the vault busy for {seconds:g} seconds.",
+        hint="Try again, or look for a stuck process.",
+    )

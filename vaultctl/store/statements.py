@@ -1,0 +1,88 @@
+"""The SQL that both databases have in common, made of the names of our own tables and columns."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+from vaultctl.store.interface import Where
+from vaultctl.store.rows import Row
+
+Mark = Literal["?", "%s"]
+"""How a parameter is written."""
+
+
+@lru_cache
+def columns(row_type: type[Row]) -> str:
+    """The columns of a table, in the order of the row's fields."""
+    return ", ".join(row_type.__struct_fields__)
+
+
+@lru_cache
+def select_by_key(row_type: type[Row], mark: Mark) -> str:
+    """Reads the row with a primary key."""
+    return f"SELECT {columns(row_type)} FROM {row_type.table} WHERE {_key(row_type, mark)}"
+
+
+@lru_cache
+def insert(row_type: type[Row], mark: Mark) -> str:
+    """Adds a row."""
+    marks = ", ".join(mark for _ in row_type.__struct_fields__)
+    return f"INSERT INTO {row_type.table} ({columns(row_type)}) VALUES ({marks})"
+
+
+@lru_cache
+def update(row_type: type[Row], mark: Mark) -> str:
+    """Replaces the row with a primary key, which comes after the columns."""
+    changes = ", ".join(f"{column} = {mark}" for column in row_type.__struct_fields__)
+    return f"UPDATE {row_type.table} SET {changes} WHERE {_key(row_type, mark)}"
+
+
+def values(row: Row) -> list[Any]:
+    """The columns' values."""
+    return [getattr(row, column) for column in row.__struct_fields__]
+
+
+def key_values(row: Row) -> list[Any]:
+    """The primary key's values."""
+    return [getattr(row, column) for column in row.key]
+
+
+def select(
+    row_type: type[Row], conditions: Sequence[Where], mark: Mark, *, order: str, descending: bool, limit: int | None
+) -> tuple[str, list[Any]]:
+    """Reads the rows that meet all conditions; the statement and its parameters."""
+    clause, parameters = where(conditions, mark)
+    sql = f"SELECT {columns(row_type)} FROM {row_type.table}{clause}"
+    if order:
+        direction = " DESC" if descending else ""
+        sql += " ORDER BY " + ", ".join(f"{column.strip()}{direction}" for column in order.split(","))
+    if limit is not None:
+        sql += f" LIMIT {mark}"
+        parameters.append(limit)
+    return sql, parameters
+
+
+def where(conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
+    """A ``WHERE`` clause and its parameters; empty without conditions."""
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for column, operator, value in conditions:
+        left = f"({', '.join(column)})" if isinstance(column, tuple) else column
+        if column == "state" and operator == "=" and value.isalpha():
+            # Written out: a partial index is known to apply only to a value that the planner sees.
+            parts.append(f"state = '{value}'")
+        elif operator == "is":
+            parts.append(f"{left} IS NULL")
+        elif operator == "in" and not value:
+            parts.append("1 = 0")
+        elif operator == "in" or isinstance(column, tuple):
+            parts.append(f"{left} {operator} ({', '.join(mark for _ in value)})")
+            parameters.extend(value)
+        else:
+            parts.append(f"{left} {operator} {mark}")
+            parameters.append(value)
+    return (" WHERE " + " AND ".join(parts) if parts else ""), parameters
+
+
+def _key(row_type: type[Row], mark: Mark) -> str:
+    return " AND ".join(f"{column} = {mark}" for column in row_type.key)
