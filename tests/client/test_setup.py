@@ -84,7 +84,7 @@ def test_the_database_can_be_elsewhere_and_is_found_again(tmp_path: Path) -> Non
     assert vault_status(home=tmp_path / "home").database == str(elsewhere)
 
 
-@pytest.mark.parametrize("database", ["postgresql://db/vault", "mysql://x/y", "sqlite://relative.db"])
+@pytest.mark.parametrize("database", ["postgres:/db/vault", "mysql://x/y", "sqlite://relative.db"])
 def test_a_store_that_there_is_not_is_refused(tmp_path: Path, database: str) -> None:
     with pytest.raises(InvalidInput, match="neither a file nor sqlite"):
         initialise(root_key="file", home=tmp_path, database=database)

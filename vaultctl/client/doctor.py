@@ -3,35 +3,26 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
+from vaultctl.client.database import Database, named_database, open_store
 from vaultctl.client.embedded import open_engine, provider_context
-from vaultctl.client.home import Home, Settings, database_path, load_settings, locate
+from vaultctl.client.findings import SOON, problem
+from vaultctl.client.findings import Finding as Finding
+from vaultctl.client.home import Home, Settings, load_settings, locate
 from vaultctl.crypto.root_keys import describe_root_key
 from vaultctl.crypto.tokens import PREFIX, token_hash
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError
-from vaultctl.domain.records import Record
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
 from vaultctl.engine.authentication import Bearer
 from vaultctl.engine.engine import Engine
-from vaultctl.store.sqlite import SqliteStore, system_clock
+from vaultctl.store.interface import Store
+from vaultctl.store.sqlite import system_clock
 
-_SOON = timedelta(days=7)
 _SKEW_MICROS = 60 * SECOND
 _MOST_NAMED = 5
-
-
-class Finding(Record):
-    """One thing that was looked at."""
-
-    check: str
-    level: Literal["ok", "warning", "problem"]
-    message: str
-    hint: str | None = None
 
 
 def diagnose(
@@ -46,15 +37,15 @@ def diagnose(
         place = locate(home)
         settings = load_settings(place)
     except VaultError as error:
-        return [*findings, _problem("vault", error)]
+        return [*findings, problem("vault", error)]
     findings.append(Finding(check="vault", level="ok", message=f"Settings are in {place.settings_path}."))
     try:
-        path = database_path(place, database, settings.database)
+        found_at = named_database(place, database, settings.database)
     except VaultError as error:
-        return [*findings, _problem("database", error)]
-    findings += _modes(place, path)
+        return [*findings, problem("database", error)]
+    findings += _modes(place, found_at.path)
     findings += _root_key(place, settings)
-    findings += _database(place, settings, database, ask_passphrase, path)
+    findings += _database(place, settings, database, ask_passphrase, found_at)
     findings.append(
         Finding(
             check="separation",
@@ -67,13 +58,6 @@ def diagnose(
 
 
 def _environment() -> Iterator[Finding]:
-    if os.environ.get("VAULT_BASE_URL"):
-        yield Finding(
-            check="environment",
-            level="problem",
-            message="VAULT_BASE_URL is set, and this version serves embedded vaults only.",
-            hint="Unset VAULT_BASE_URL.",
-        )
     token = os.environ.get("VAULT_TOKEN")
     if token is None:
         return
@@ -86,8 +70,11 @@ def _environment() -> Iterator[Finding]:
         )
 
 
-def _modes(place: Home, database: Path) -> Iterator[Finding]:
-    files = [place.settings_path, *(Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-gate", "-lock"))]
+def _modes(place: Home, database: Path | None) -> Iterator[Finding]:
+    files, directories = [place.settings_path], {place.data, place.config}
+    if database is not None:
+        files += [Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-gate", "-lock")]
+        directories.add(database.parent)
     wrong = [path for path in files if _mode(path) & 0o077]
     for path in wrong:
         yield Finding(
@@ -96,7 +83,7 @@ def _modes(place: Home, database: Path) -> Iterator[Finding]:
             message=f"{path} is accessible to others (mode {_mode(path):04o}).",
             hint=f"chmod 600 {path}",
         )
-    for directory in sorted({place.data, place.config, database.parent}):
+    for directory in sorted(directories):
         if _mode(directory) & 0o022:
             wrong.append(directory)
             yield Finding(
@@ -120,8 +107,8 @@ def _mode(path: Path) -> int:
 def _root_key(place: Home, settings: Settings) -> Iterator[Finding]:
     provider = settings.root_key.provider
     problems = describe_root_key(settings.root_key, provider_context(place, None))
-    for problem in problems:
-        yield Finding(check="root key", level="problem", message=problem)
+    for text in problems:
+        yield Finding(check="root key", level="problem", message=text)
     if not problems:
         yield Finding(check="root key", level="ok", message=f"The root key is kept by: {provider}.")
 
@@ -131,47 +118,50 @@ def _database(
     settings: Settings,
     database: str | None,
     ask_passphrase: Callable[[], Secret] | None,
-    path: Path,
+    found_at: Database,
 ) -> Iterator[Finding]:
     try:
-        store = SqliteStore(path)
+        store = open_store(found_at)
     except VaultError as error:
-        yield _problem("database", error)
+        yield problem("database", error)
         return
     try:
-        broken = store.integrity_problems()
+        broken = store.problems()
         if broken:
             yield Finding(
                 check="database",
                 level="problem",
-                message=f"{path} is damaged: {broken[0]}.",
+                message=f"{found_at} is damaged: {broken[0]}.",
                 hint="Restore it from a backup.",
             )
         else:
-            message = f"{path} is sound, schema {store.schema_version}."
+            message = f"{found_at} is sound, schema {store.schema_version}."
             yield Finding(check="database", level="ok", message=message)
+        for warning in store.warnings():
+            what, _, hint = warning.partition(". ")
+            yield Finding(check="database", level="warning", message=f"{what}.", hint=hint)
         yield _clock(store)
     except VaultError as error:
-        yield _problem("database", error)
+        yield problem("database", error)
         return
     finally:
         store.close()
     try:
         _, engine = open_engine(place, settings, database, ask_passphrase)
     except VaultError as error:
-        yield _problem("unlock", error)
+        yield problem("unlock", error)
         return
     try:
         yield Finding(check="unlock", level="ok", message=f"The root key opens vault {engine.vault_id}.")
         yield from _contents(engine)
         yield from _token(engine)
     except VaultError as error:
-        yield _problem("contents", error)
+        yield problem("contents", error)
     finally:
         engine.close()
 
 
-def _clock(store: SqliteStore) -> Finding:
+def _clock(store: Store) -> Finding:
     clock, last = store.clock_and_last_entry()
     if clock >= last - _SKEW_MICROS:
         return Finding(check="clock", level="ok", message="The system clock is not behind the audit log.")
@@ -216,10 +206,10 @@ def _token(engine: Engine) -> Iterator[Finding]:
     try:
         me = engine.perform(Bearer(token_hash(Secret(text))), ask.GetSelf())
     except VaultError as error:
-        yield _problem("token", error)
+        yield problem("token", error)
         return
     token = me.token
-    if token is not None and token.expires_at - from_micros(system_clock()) < _SOON:
+    if token is not None and token.expires_at - from_micros(system_clock()) < SOON:
         yield Finding(
             check="token",
             level="warning",
@@ -228,7 +218,3 @@ def _token(engine: Engine) -> Iterator[Finding]:
         )
     else:
         yield Finding(check="token", level="ok", message=f"VAULT_TOKEN is that of {me.identity.label}.")
-
-
-def _problem(check: str, error: VaultError) -> Finding:
-    return Finding(check=check, level="problem", message=error.message, hint=error.hint or None)

@@ -3,21 +3,25 @@
 import os
 import pwd
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import TypeVar
 
-from vaultctl.client.home import Home, Settings, database_path, load_settings, locate
+from vaultctl.client.adapters import OnState
+from vaultctl.client.database import named_database, open_store
+from vaultctl.client.following import poll
+from vaultctl.client.home import Home, Settings, load_settings, locate
 from vaultctl.crypto.root_keys import ProviderContext, load_root_key
 from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError, VaultUnavailable
 from vaultctl.domain.names import check_name
-from vaultctl.domain.records import Identity
+from vaultctl.domain.records import AuditEntry, Identity
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import VAULT_TENANT, Bearer, Owner, Principal
 from vaultctl.engine.engine import BRIEFLY, Engine
-from vaultctl.store.sqlite import SqliteStore
+from vaultctl.store.interface import Store
 
 T = TypeVar("T")
 
@@ -28,6 +32,7 @@ class EmbeddedAdapter:
     def __init__(self, engine: Engine, principal: Principal) -> None:
         self._engine = engine
         self._principal = principal
+        self._closed = threading.Event()
 
     def perform(self, request: ask.Request[T]) -> T:
         """The answer to ``request``."""
@@ -35,8 +40,23 @@ class EmbeddedAdapter:
             self._engine.reap(patience=BRIEFLY)
         return self._engine.perform(self._principal, request)
 
+    def follow(
+        self,
+        request: ask.QueryAudit,
+        *,
+        poll_seconds: float,
+        on_state: OnState,  # noqa: ARG002  # the vault of this machine is never out of reach
+    ) -> Iterator[AuditEntry]:
+        """The entries that match, and each that comes, until the adapter is closed."""
+        try:
+            yield from poll(self.perform, request, lambda: self._closed.wait(poll_seconds))
+        except VaultError:
+            if not self._closed.is_set():  # else it was closed in the middle of a look
+                raise
+
     def close(self) -> None:
         """Close the engine and its store."""
+        self._closed.set()
         self._engine.close()
 
 
@@ -49,7 +69,8 @@ def open_embedded(
     ask_passphrase: Callable[[], Secret] | None,
 ) -> EmbeddedAdapter:
     """Open the embedded vault with a token, or as its owner without one. See ``Vault.connect``."""
-    require_no_server()
+    if token is None:
+        require_no_server()
     known_hash = None if token is None else token_hash(token)
     place = locate(home)
     settings = load_settings(place)
@@ -67,14 +88,14 @@ def open_embedded(
 
 def open_engine(
     place: Home, settings: Settings, database: str | None, ask_passphrase: Callable[[], Secret] | None
-) -> tuple[SqliteStore, Engine]:
+) -> tuple[Store, Engine]:
     """The store and the engine of the vault in ``place``.
 
     Raises:
         VaultMissing: There is no database.
         VaultLocked: The root key can't be had, or is another vault's.
     """
-    store = SqliteStore(database_path(place, database, settings.database))
+    store = open_store(named_database(place, database, settings.database))
     try:
         root = load_root_key(settings.root_key, provider_context(place, ask_passphrase))
         return store, Engine(store, root)
@@ -110,6 +131,6 @@ def require_no_server() -> None:
     """
     if os.environ.get("VAULT_BASE_URL"):
         raise VaultUnavailable(
-            "VAULT_BASE_URL is set, and this version of vaultctl serves embedded vaults only.",
+            "VAULT_BASE_URL is set, and this is about the vault of this machine.",
             hint="Unset VAULT_BASE_URL to use the vault on this machine.",
         )

@@ -1,4 +1,4 @@
-"""Creating an embedded vault. It exists once its database has its name; until then nothing does."""
+"""Creating a vault. In a file it exists once its database has its name, on PostgreSQL once its founding commits."""
 
 import fcntl
 import os
@@ -9,14 +9,18 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from vaultctl.client.database import Database, named_database, require_postgres
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
-from vaultctl.client.home import Home, Settings, database_path, load_settings, locate, save_settings, sync_directory
+from vaultctl.client.home import Home, Settings, load_settings, locate, save_settings
+from vaultctl.client.location import make_private
+from vaultctl.client.private_files import sync_directory
 from vaultctl.crypto.root_keys import create_root_key, forget_root_key
-from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultMissing, VaultUnavailable
+from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultError, VaultMissing, VaultUnavailable
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import Record
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.founding import found_vault
+from vaultctl.store.interface import Conflicted
 from vaultctl.store.sqlite import SqliteStore, create_database, settle
 
 RootKeyKind = Literal["auto", "keyring", "file", "passphrase"]
@@ -47,14 +51,15 @@ def initialise(
 ) -> Initialised:
     """Create a vault with one tenant.
 
-    Everything is made aside; giving the database its name is the last step. A failure undoes what was made, and what
-    a crash leaves behind does not keep the next attempt from succeeding.
+    A file is made aside, and giving it its name is the last step; on PostgreSQL the last step is the founding, one
+    transaction. A failure undoes what was made, and what a crash leaves behind does not keep the next attempt from
+    succeeding.
 
     Args:
         tenant: The first tenant, and the default one.
         root_key: Where the root key is kept; ``auto`` takes the OS keyring if a usable one answers, else a key file.
         home: Where the vault lives; else ``VAULTCTL_HOME`` or the platform's directories.
-        database: The database file; else ``VAULT_DATABASE_URL`` or ``vault.db`` in the home.
+        database: The database file or ``postgresql://…``; else ``VAULT_DATABASE_URL`` or ``vault.db`` in the home.
         ask_passphrase: Asks for a new passphrase.
 
     Raises:
@@ -67,26 +72,59 @@ def initialise(
     if root_key not in kinds:
         raise InvalidInput("There is no such root-key provider.", hint=f"One of: {', '.join(kinds)}.")
     place = locate(home)
-    path = database_path(place, database, None)
+    target = named_database(place, database, None)
+    if target.url is not None:
+        require_postgres()
     try:
-        _require_free(place, path)
-        for directory in (place.data, place.config, path.parent):
-            _make_private(directory)
+        _require_free(place, target)
+        directories = [place.data, place.config, *([target.path.parent] if target.path else [])]
+        for directory in directories:
+            make_private(directory)
         with ExitStack() as locks:  # two attempts at once would undo each other's root key, settings or database
-            for directory in sorted({place.config.resolve(), path.parent.resolve()}):
+            for directory in sorted({directory.resolve() for directory in directories[1:]}):
                 locks.enter_context(_alone_in(directory))
-            _require_free(place, path)
-            return _create(place, path, tenant, cast("RootKeyKind", root_key), ask_passphrase)
+            _require_free(place, target)
+            create = _create_file if target.path is not None else _create_in_postgres
+            return create(place, target, tenant, cast("RootKeyKind", root_key), ask_passphrase)
     except OSError as error:
         raise VaultUnavailable(
-            f"The vault can't be created at {path}: {error.strerror}.",
+            f"The vault can't be created at {target}: {error.strerror}.",
             hint="Set VAULTCTL_HOME to a directory that you can write to.",
         ) from None
 
 
-def _create(
-    place: Home, path: Path, tenant: str, root_key: RootKeyKind, ask_passphrase: Callable[[], Secret] | None
+def _create_in_postgres(
+    place: Home, target: Database, tenant: str, root_key: RootKeyKind, ask_passphrase: Callable[[], Secret] | None
 ) -> Initialised:
+    from vaultctl.store.postgres import PostgresStore, create_schema
+
+    url = target.url or ""
+    context = provider_context(place, ask_passphrase)
+    root, config, note = create_root_key(root_key, context, os.urandom)
+    try:
+        create_schema(url)
+        save_settings(place, Settings(root_key=config, tenant=tenant, database=str(target)))
+        store = PostgresStore(url)
+        try:
+            vault_id = found_vault(store, root, tenant=tenant, owner=owner_identity())
+        except Conflicted:  # somebody else was quicker
+            raise _taken(target) from None
+        finally:
+            store.close()
+    except BaseException as error:
+        # A commit whose outcome is unknown may have founded the vault that this key opens.
+        if isinstance(error, AlreadyExists) or not _holds_vault(target, if_unknown=True):
+            with suppress(OSError):
+                place.settings_path.unlink(missing_ok=True)
+            forget_root_key(config, context)
+        raise
+    return _initialised(place, target, tenant, vault_id, config.provider, note)
+
+
+def _create_file(
+    place: Home, target: Database, tenant: str, root_key: RootKeyKind, ask_passphrase: Callable[[], Secret] | None
+) -> Initialised:
+    path = cast("Path", target.path)
     context = provider_context(place, ask_passphrase)
     root, config, note = create_root_key(root_key, context, os.urandom)
     aside = path.with_name(f".{path.name}.new-{secrets.token_hex(8)}")
@@ -99,8 +137,8 @@ def _create(
         finally:
             store.close()
         settle(aside)
-        is_usual = path == database_path(place, None, None, {})
-        save_settings(place, Settings(root_key=config, tenant=tenant, database=None if is_usual else str(path)))
+        noted_as = None if target == named_database(place, None, None, {}) else str(path)
+        save_settings(place, Settings(root_key=config, tenant=tenant, database=noted_as))
         noted = True
         for leftover in ("-wal", "-shm"):  # of an earlier database of this name, which SQLite would replay
             with suppress(FileNotFoundError):
@@ -108,7 +146,7 @@ def _create(
         try:
             os.link(aside, path)  # unlike a rename, this never replaces what somebody else just put there
         except FileExistsError:
-            raise _taken(path) from None
+            raise _taken(target) from None
         sync_directory(path.parent)
     except BaseException:
         if not path.exists():
@@ -121,24 +159,28 @@ def _create(
         for leftover in ("", "-wal", "-shm", "-gate", "-lock"):
             with suppress(OSError):
                 Path(f"{aside}{leftover}").unlink(missing_ok=True)
+    return _initialised(place, target, tenant, vault_id, config.provider, note)
+
+
+def _initialised(place: Home, target: Database, tenant: str, vault_id: str, provider: str, note: str) -> Initialised:
     return Initialised(
         home=str(place.data),
-        database=str(path),
+        database=str(target),
         vault_id=vault_id,
         tenant=tenant,
-        root_key=config.provider,
+        root_key=provider,
         root_key_note=note,
     )
 
 
-def _require_free(place: Home, path: Path) -> None:
+def _require_free(place: Home, target: Database) -> None:
     """Raise AlreadyExists if there is a vault, also one whose database is elsewhere and perhaps out of reach.
 
     Settings that name the database that is to be made were left by an attempt that crashed, or by a vault that
     somebody deleted.
     """
-    if path.exists():
-        raise _taken(path)
+    if _holds_vault(target):
+        raise _taken(target)
     try:
         there = load_settings(place)
     except VaultMissing:
@@ -151,20 +193,34 @@ def _require_free(place: Home, path: Path) -> None:
         ):
             return
         raise
-    database = database_path(place, None, there.database, {})
-    if database != path:
+    noted = named_database(place, None, there.database, {})
+    if str(noted) != str(target):
         raise AlreadyExists(
-            f"The settings in {place.config} belong to a vault at {database}.",
+            f"The settings in {place.config} belong to a vault at {noted}.",
             hint=f"Set VAULTCTL_HOME to another directory, or remove {place.settings_path} if that vault is gone.",
         )
 
 
-def _make_private(directory: Path) -> None:
-    """Make ``directory``, and those above it that are missing, for this user alone."""
-    if not directory.is_dir():
-        _make_private(directory.parent)
-        with suppress(FileExistsError):
-            directory.mkdir(mode=0o700)
+def _holds_vault(target: Database, *, if_unknown: bool | None = None) -> bool:
+    """Whether a vault is there. ``if_unknown`` is the answer where that can't be found out, instead of an error."""
+    if target.path is not None:
+        return target.path.exists()
+    from vaultctl.store.postgres import PostgresStore
+    from vaultctl.store.rows import VaultRow
+
+    try:
+        store = PostgresStore(target.url or "")
+    except VaultMissing:
+        return False
+    except VaultError:
+        if if_unknown is None:
+            raise
+        return if_unknown
+    try:
+        with store.read() as tx:
+            return tx.count(VaultRow) > 0
+    finally:
+        store.close()
 
 
 @contextmanager
@@ -193,5 +249,5 @@ def _alone_in(directory: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _taken(path: Path) -> AlreadyExists:
-    return AlreadyExists(f"There is a vault at {path} already.", hint="Look at it: vaultctl status")
+def _taken(target: Database) -> AlreadyExists:
+    return AlreadyExists(f"There is a vault at {target} already.", hint="Look at it: vaultctl status")

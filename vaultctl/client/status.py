@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from vaultctl.client.database import Database, named_database
 from vaultctl.client.embedded import open_engine, require_no_server
-from vaultctl.client.home import Home, database_path, load_settings, locate
+from vaultctl.client.home import Home, load_settings, locate
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import LeaseState, Record, SessionState
 from vaultctl.domain.secrets import Secret
@@ -41,19 +42,19 @@ def vault_status(
     """The state of the vault in ``home``; a vault that is missing or locked is a state, not an error."""
     require_no_server()
     settings = None
-    place, path = Home(Path(home or ""), Path(home or "")), Path(database or "vault.db")
+    place, found_at = Home(Path(home or ""), Path(home or "")), Database(Path("vault.db"))
     try:
         place = locate(home)
-        path = place.data / "vault.db"
+        found_at = Database(place.data / "vault.db")
         settings = load_settings(place)
-        path = database_path(place, database, settings.database)
+        found_at = named_database(place, database, settings.database)
         store, engine = open_engine(place, settings, database, ask_passphrase)
     except VaultError as error:
         state = {"vault_missing": "missing", "vault_locked": "locked"}.get(error.code, "unavailable")
         return VaultStatus(
             state=state,  # type: ignore[arg-type]
             home=str(place.data),
-            database=str(path),
+            database=str(found_at),
             problem=error.message,
             hint=error.hint or None,
             root_key=None if settings is None else settings.root_key.provider,
@@ -64,7 +65,7 @@ def vault_status(
             return VaultStatus(
                 state="ready",
                 home=str(place.data),
-                database=str(path),
+                database=str(found_at),
                 vault_id=engine.vault_id,
                 schema_version=store.schema_version,
                 root_key=settings.root_key.provider,

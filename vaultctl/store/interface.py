@@ -87,6 +87,11 @@ class StoreTransaction(Protocol):
 class Store(Protocol):
     """A database that holds one vault."""
 
+    @property
+    def schema_version(self) -> int:
+        """The version of the database's schema."""
+        ...
+
     def read(self) -> AbstractContextManager[StoreTransaction]:
         """A read transaction: a snapshot that never waits for writers."""
         ...
@@ -96,6 +101,18 @@ class Store(Protocol):
 
         ``patience`` is how many seconds to wait for other writers, if not the store's own.
         """
+        ...
+
+    def clock_and_last_entry(self) -> tuple[int, int]:
+        """The time that counts, and that of the last audit entry, in microseconds since 1970."""
+        ...
+
+    def problems(self) -> list[str]:
+        """What is wrong with the database itself; empty if nothing."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """What about the database may lose what was acknowledged, each with what to do; empty if nothing."""
         ...
 
     def close(self) -> None:

@@ -191,6 +191,7 @@ MIGRATIONS: tuple[Migration, ...] = (
                 PRIMARY KEY (tenant, caller, operation, idempotency_key)
             )""",
             "CREATE INDEX idempotency_keys_by_creation ON idempotency_keys (created_at)",
+            "CREATE INDEX idempotency_keys_sealed ON idempotency_keys (created_at) WHERE answer IS NOT NULL",
             """CREATE TABLE batches (
                 node TEXT PRIMARY KEY NOT NULL,
                 id TEXT NOT NULL,

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, Literal, LiteralString, cast
+from typing import Any, Literal, LiteralString
 
 import psycopg
 from psycopg import errors as pg
@@ -85,13 +85,16 @@ class PostgresStore:
         self._readers: list[_Connection] = []
         self._readers_free = threading.Semaphore(_MOST_READERS)
         self._readers_lock = threading.Lock()
-        with self._translated(), self._reader() as connection:
-            current = _schema_version(connection)
-        if current == 0:
-            raise VaultMissing("The database holds no vault.", hint="Create one: vaultctl init --database URL")
-        _require_known(current, migrations)
-        if current < migrations[-1].version:
-            create_schema(url, migrations)
+        try:
+            current = self.schema_version
+            if current == 0:
+                raise VaultMissing("The database holds no vault.", hint="Create one: vaultctl init --database URL")
+            _require_known(current, migrations)
+            if current < migrations[-1].version:
+                create_schema(url, migrations)
+        except BaseException:
+            self.close()
+            raise
         self._was_open = True
 
     @property
@@ -104,12 +107,12 @@ class PostgresStore:
     def read(self) -> Iterator["PostgresTransaction"]:
         """A read transaction: a snapshot that never waits for writers."""
         with self._translated(), self._reader() as connection:
-            connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            _say(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
                 yield PostgresTransaction(connection, self._clock, writable=False)
             finally:
                 if not connection.broken:
-                    connection.execute("ROLLBACK")
+                    _say(connection, "ROLLBACK")
 
     @contextmanager
     def write(self, patience: float | None = None) -> Iterator["PostgresTransaction"]:
@@ -124,7 +127,7 @@ class PostgresStore:
         try:
             with self._translated():
                 connection = self._writing()
-                connection.execute(f"BEGIN ISOLATION LEVEL {self._isolation} READ WRITE")
+                _say(connection, f"BEGIN ISOLATION LEVEL {self._isolation} READ WRITE")
                 try:
                     if patience is not None:
                         connection.execute(f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}")
@@ -151,22 +154,22 @@ class PostgresStore:
         with self._translated(), self._reader() as connection:
             return _clock_and_last_entry(connection, self._clock)
 
-    def integrity_problems(self) -> list[str]:
-        """What is wrong with the tables themselves: PostgreSQL has nothing to ask."""
+    def problems(self) -> list[str]:
+        """Nothing: PostgreSQL has no check of its own to ask for."""
         return []
 
-    def server_version(self) -> str:
-        """What the database says it is."""
-        with self._translated(), self._reader() as connection:
-            return str(_one(connection, "SHOW server_version"))
-
-    def replicates_asynchronously(self) -> bool:
-        """Whether there are standbys and commits wait for none: a failover then loses what was acknowledged."""
+    def warnings(self) -> list[str]:
+        """Whether a failover would lose what was acknowledged."""
         with self._translated(), self._reader() as connection:
             standbys = _one(connection, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'")
             names = _one(connection, "SHOW synchronous_standby_names")
             commit = _one(connection, "SHOW synchronous_commit")
-            return bool(standbys) and (not names or commit in ("off", "local"))
+        if not standbys or (names and commit not in ("off", "local")):
+            return []
+        return [
+            "Replication is asynchronous: a failover loses leases and audit entries that were acknowledged. "
+            "Set synchronous_standby_names, and synchronous_commit to on."
+        ]
 
     def close(self) -> None:
         """Close for good."""
@@ -253,14 +256,14 @@ class PostgresStore:
 
     def _roll_back(self, connection: _Connection) -> None:
         try:
-            connection.execute("ROLLBACK")
+            _say(connection, "ROLLBACK")
         except psycopg.Error:
             connection.close()
             self._writer = None
 
     def _commit(self, connection: _Connection, batch: str) -> None:
         try:
-            connection.execute("COMMIT")
+            _say(connection, "COMMIT")
         except _AGAIN:
             self._roll_back(connection)
             raise Conflicted from None
@@ -316,7 +319,7 @@ class PostgresStore:
                 problem = VaultUnavailable(
                     f"The database can't be used{state}.", hint="Look at its URL, its server and its permissions."
                 )
-        raise problem
+        raise problem from None
 
 
 class PostgresTransaction:
@@ -424,12 +427,13 @@ def create_schema(url: str, migrations: Sequence[Migration] = MIGRATIONS) -> Non
             if time.monotonic() > deadline:
                 raise _busy(_PATIENCE) from None
             time.sleep(0.02)
+            continue
         except psycopg.Error as error:
             state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
             problem = VaultUnavailable(
                 f"The database can't be used{state}.", hint="Look at its URL, its server and its permissions."
             )
-        raise problem
+        raise problem from None
 
 
 def _migrate(connection: _Connection, migrations: Sequence[Migration]) -> None:
@@ -452,7 +456,7 @@ def _migrate(connection: _Connection, migrations: Sequence[Migration]) -> None:
 def _dialect(statement: str) -> LiteralString:
     """A statement of the schema as PostgreSQL has it; text is ordered by its bytes, as in SQLite."""
     statement = re.sub(r"\bBLOB\b", "BYTEA", statement)
-    return cast("LiteralString", re.sub(r"\bTEXT\b", 'TEXT COLLATE "C"', statement))
+    return re.sub(r"\bTEXT\b", 'TEXT COLLATE "C"', statement)
 
 
 def _schema_version(connection: _Connection) -> int:
@@ -504,6 +508,11 @@ def _clock_and_last_entry(connection: _Connection, clock: Clock | None) -> tuple
     row = connection.execute(f"SELECT {_NOW}, (SELECT max(last_time) FROM logs)").fetchone()
     now, last = row or (0, 0)
     return (now if clock is None else clock()), last or 0
+
+
+def _say(connection: _Connection, statement: LiteralString) -> None:
+    """Run a statement that begins or ends a transaction: preparing it would be of no use."""
+    connection.execute(statement, prepare=False)
 
 
 def _one(connection: _Connection, statement: LiteralString, parameters: Sequence[Any] = ()) -> Any:

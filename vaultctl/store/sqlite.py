@@ -118,11 +118,15 @@ class SqliteStore:
         with self._reader() as connection:
             return self._clock(), self._last_entry(connection)
 
-    def integrity_problems(self) -> list[str]:
+    def problems(self) -> list[str]:
         """What SQLite's own check finds wrong with the file; empty if nothing."""
         with self._reader() as connection:
             rows = [str(row[0]) for row in connection.execute("PRAGMA quick_check(20)")]
         return [] if rows == ["ok"] else rows
+
+    def warnings(self) -> list[str]:
+        """Nothing: a commit is on the disk."""
+        return []
 
     def close(self) -> None:
         """Close for good: the writer under the lock and before the last reader, so that none checkpoints by itself."""
