@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from vaultctl.client import AsyncVault as AsyncVault
     from vaultctl.client import Vault as Vault
     from vaultctl.domain.durations import Duration as Duration
     from vaultctl.domain.errors import VaultError as VaultError
     from vaultctl.domain.secrets import Secret as Secret
 
 _HOMES = {
+    "AsyncVault": "vaultctl.client",
     "Vault": "vaultctl.client",
     "VaultError": "vaultctl.domain.errors",
     "Secret": "vaultctl.domain.secrets",
     "Duration": "vaultctl.domain.durations",
 }
 
-__all__ = ["Duration", "Secret", "Vault", "VaultError", "__version__"]
+__all__ = ["AsyncVault", "Duration", "Secret", "Vault", "VaultError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

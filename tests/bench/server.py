@@ -12,7 +12,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.postgres import Cluster
+from tests.postgres import Postgres
 
 from tests.load.http_client import Connection
 from tests.load.load import Server, Tokens, vault_for_load
@@ -46,11 +46,11 @@ def rates() -> Iterator[tuple[str, float, float, float | None]]:
         assert hello.stdout is not None
         floor = _rate([f"http://127.0.0.1:{hello.stdout.readline().strip()}"], Tokens(("none",), "none"))
         yield "hello-world", floor, 1.0, None
-        cluster = stack.enter_context(Cluster(durable=True))
+        postgres = stack.enter_context(Postgres(durable=True))
         for name, database, nodes, budget in (
             ("leases, SQLite", None, 1, 0.45),
-            ("leases, PostgreSQL, 1 node", cluster.create_database(), 1, 0.25),
-            ("leases, PostgreSQL, 2 nodes", cluster.create_database(), 2, None),
+            ("leases, PostgreSQL, 1 node", postgres.create_database(), 1, 0.25),
+            ("leases, PostgreSQL, 2 nodes", postgres.create_database(), 2, None),
         ):
             rate = _leases(database, nodes)
             yield name, rate, rate / floor, budget

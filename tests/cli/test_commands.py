@@ -291,9 +291,15 @@ class TestMcp:
             return ExitStatus.NOT_AUTHENTICATED
 
         monkeypatch.setattr("vaultctl.mcp.main.serve", serve)
-        result = cli("mcp", "serve", "--config", "f.json", "--tenant", "my-org", VAULT_TENANT="other")
+        result = cli("mcp", "serve", "--config", "f.json", "--tenant", "my-org", "--context", "c", VAULT_TENANT="other")
         assert result.status == ExitStatus.NOT_AUTHENTICATED
-        assert seen == {"config": Path("f.json"), "tenant": "my-org", "database": None}
+        assert seen == {
+            "config": Path("f.json"),
+            "tenant": "my-org",
+            "context": "c",
+            "base_url": None,
+            "database": None,
+        }
 
 
 def test_another_database_can_be_named_anywhere(stocked: Path, cli: Cli, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Every documented exit status, and the mistakes that people make: the answer is a line or two that say what to do."""
 
+import os
+import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from tests.cli.conftest import API_KEY, Cli, Result
 from vaultctl.client import Vault
+from vaultctl.crypto.tokens import new_token_secret
 from vaultctl.domain.errors import ExitStatus
 from vaultctl.domain.times import SECOND
 from vaultctl.store.sqlite import SqliteStore, system_clock
@@ -229,6 +232,15 @@ def test_an_interruption_is_130(home: Path, cli: Cli, monkeypatch: pytest.Monkey
     assert (result.status, result.out, result.err) == (ExitStatus.INTERRUPTED, "", "")
 
 
-def test_another_server_is_asked_for_in_vain(home: Path, cli: Cli) -> None:
+def test_a_server_that_is_not_there_is_7(cli: Cli) -> None:
+    token = new_token_secret(os.urandom).reveal()
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # bound, so that it is nobody else's, and not listening
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        result = cli("whoami", VAULT_BASE_URL=url, VAULT_TOKEN=token)
+    says(result, ExitStatus.UNAVAILABLE, f"The server {url} can't be reached", "Check that it runs")
+
+
+def test_a_server_without_a_token_is_3(cli: Cli) -> None:
     result = cli("whoami", VAULT_BASE_URL="https://vault.example.com")
-    says(result, ExitStatus.UNAVAILABLE, "VAULT_BASE_URL is set", "Unset VAULT_BASE_URL")
+    says(result, ExitStatus.NOT_AUTHENTICATED, "no token for https://vault.example.com", "vaultctl login")

@@ -1,6 +1,7 @@
 """``--help``: every page is short, plain, and has an example that works as pasted."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 import typer
 
 from tests.cli.conftest import API_KEY, Cli
-from tests.contract.values import ssh_key
+from tests.cli.serving import serving
+from tests.contract.values import certificate, ssh_key
 from vaultctl.cli.app import root
 from vaultctl.domain.errors import ExitStatus
 from vaultctl.domain.records import CredentialType, Delivery, LeaseState, Role, SessionState
@@ -50,7 +52,7 @@ def test_a_noun_alone_prints_its_help_and_ends_well(path: tuple[str, ...], cli: 
 
 def test_only_what_works_is_listed(cli: Cli) -> None:
     shown = cli.ok("--help").out
-    for later in ("run", "login", "team", "backup", "dashboard", "server", "cortex", "context"):
+    for later in ("run", "team", "backup", "cortex"):
         assert f"\n  {later} " not in shown
         assert cli(later).status == ExitStatus.USAGE
 
@@ -71,29 +73,67 @@ def test_help_names_every_value_that_an_option_takes(argv: list[str], kind: Any,
 
 
 def test_every_example_works_as_pasted(stocked: Path, session: str, cli: Cli, tmp_path: Path) -> None:
-    """In a shell, one after the other, in a vault that has what the guide has."""
+    """In a shell, one after the other, in a vault that has what the guide has, and its server at the usual address."""
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "id_ed25519").write_text(ssh_key())
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "VAULT_PASSPHRASE": "correct horse battery",
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
-    for number, example in enumerate(EXAMPLES):
-        match [word for word in shlex.split(example) if "=" not in word][1:]:
-            case ["init", *_]:
-                environment["VAULTCTL_HOME"] = str(tmp_path / f"vault-{number}")
-            case ["credential", "create", name, *_] if name in cli.ok("credential", "list", "-q").lines:
-                cli.ok("credential", "delete", name, "--yes")
-            case ["lease", "renew" | "revoke", *_]:
-                cli.ok("lease", "create", "shopify-api-key")
-        done = subprocess.run(
-            ["bash", "-c", example],
-            env=environment,
-            input="" if "mcp serve" in example else API_KEY,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == 0, f"{example}\n{done.stderr}"
-        environment["VAULTCTL_HOME"] = str(stocked)
+    # The server has a test of its own; the dashboard is for a terminal.
+    examples = [line for line in EXAMPLES if not re.search(r"server start|dashboard", line)]
+    with serving() as server:
+        prepare_login(cli, server.base_url)
+        for number, example in enumerate(examples):
+            line = example.replace(USUAL_ADDRESS, server.base_url)
+            match [word for word in shlex.split(line) if "=" not in word][1:]:
+                case ["init", *_]:
+                    environment["VAULTCTL_HOME"] = str(tmp_path / f"vault-{number}")
+                case ["credential", "create", name, *_] if name in cli.ok("credential", "list", "-q").lines:
+                    cli.ok("credential", "delete", name, "--yes")
+                case ["lease", "renew" | "revoke", *_]:
+                    cli.ok("lease", "create", "shopify-api-key")
+                case ["logout", *_]:
+                    prepare_login(cli, server.base_url)
+                case ["context", "add", name, *_]:
+                    cli("context", "remove", name, "--yes")
+            done = subprocess.run(
+                ["bash", "-c", line],
+                env=environment,
+                input="" if "mcp serve" in example else API_KEY,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert done.returncode == 0, f"{example}\n{done.stderr}"
+            environment["VAULTCTL_HOME"] = str(stocked)
+            cli.ok("context", "use", "embedded")
+
+
+USUAL_ADDRESS = "http://127.0.0.1:8200"
+
+
+def prepare_login(cli: Cli, base_url: str) -> None:
+    """The context prod, with a login: what the examples suppose."""
+    cli("context", "remove", "prod", "--yes")
+    cli.ok("context", "add", "prod", "--base-url", base_url)
+    token = cli.ok("token", "create", "--human", "alice@example.com", "--role", "admin", "-q").out
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+        cli.ok("login", "--context", "prod", "--token-stdin", stdin=token)
+
+
+def test_the_examples_of_the_server_start_it(stocked: Path, tmp_path: Path) -> None:
+    for name in ("server.crt", "server.key"):
+        (tmp_path / name).write_text(certificate())  # both in one, of which each takes its part
+        (tmp_path / name).chmod(0o600)
+    examples = [example for example in EXAMPLES if example.startswith("vaultctl server start")]
+    assert len(examples) == 3
+    for example in dict.fromkeys(examples):
+        argv = shlex.split(example)[3:]
+        at = argv.index("--listen") if "--listen" in argv else len(argv)
+        rest = [*argv[:at], *argv[at + 2 :]]
+        with serving(*rest, cwd=tmp_path) as server:
+            assert server.stop()[0] == ExitStatus.DONE

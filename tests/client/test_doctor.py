@@ -98,8 +98,3 @@ def test_a_token_that_is_about_to_expire(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("VAULT_TOKEN", secret.reveal())
     warnings = [finding for finding in diagnose(home=home) if finding.level == "warning"]
     assert [warning.check for warning in warnings] == ["token"]
-
-
-def test_a_server_that_this_version_does_not_know(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VAULT_BASE_URL", "https://vault.example.com")
-    assert problems(home)[0].check == "environment"

@@ -9,7 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from psycopg.errors import SerializationFailure
+
 from tests.conftest import Clock
+from tests.postgres import LENT
 from vaultctl.client.embedded import EmbeddedAdapter
 from vaultctl.client.vault import Adapter, Vault
 from vaultctl.crypto.root_keys import RootKey
@@ -20,6 +23,8 @@ from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import Bearer, Owner, Principal
 from vaultctl.engine.engine import Engine
 from vaultctl.engine.founding import found_vault
+from vaultctl.store.interface import Store
+from vaultctl.store.postgres import Isolation, PostgresStore
 from vaultctl.store.sqlite import SqliteStore, create_database
 
 T = TypeVar("T")
@@ -50,13 +55,11 @@ class Door(Protocol):
         ...
 
 
-class EmbeddedSqlite:
-    """The engine in this process, on an SQLite file."""
+class Embedded:
+    """The engine in this process."""
 
-    def __init__(self, directory: Path, clock: Clock, *, reaps: bool) -> None:
-        path = directory / "vault.db"
-        create_database(path)
-        self.store = SqliteStore(path, clock=clock)
+    def __init__(self, store: Store, *, reaps: bool) -> None:
+        self.store = store
         self.root = RootKey.new(os.urandom)
         owner = Identity(type="human", user_id="owner", email="owner@localhost")
         found_vault(self.store, self.root, tenant=HOME_TENANT, owner=owner)
@@ -80,6 +83,52 @@ class EmbeddedSqlite:
         return Vault(adapter if self._reaps else _LateReaper(self.engine, principal))
 
 
+def sqlite_store(directory: Path, clock: Clock) -> Store:
+    """A new SQLite file."""
+    path = directory / "vault.db"
+    create_database(path)
+    return SqliteStore(path, clock=clock)
+
+
+class EmbeddedSqlite(Embedded):
+    """On an SQLite file."""
+
+    def __init__(self, directory: Path, clock: Clock, *, reaps: bool) -> None:
+        super().__init__(sqlite_store(directory, clock), reaps=reaps)
+
+
+class EmbeddedPostgres(Embedded):
+    """On a PostgreSQL database, as ``isolation`` says."""
+
+    isolation: Isolation = "READ COMMITTED"
+
+    def __init__(self, directory: Path, clock: Clock, *, reaps: bool) -> None:
+        self._url = LENT.borrow()
+        super().__init__(
+            PostgresStore(self._url, clock=clock, isolation=self.isolation, before_commit=self.before_commit),
+            reaps=reaps,
+        )
+
+    def before_commit(self, connection: object) -> None:
+        """Nothing happens to a commit."""
+
+    def close(self) -> None:
+        super().close()
+        LENT.give_back(self._url)
+
+
+class EmbeddedSerializable(EmbeddedPostgres):
+    """On PostgreSQL under SERIALIZABLE, where every third commit fails at first."""
+
+    isolation = "SERIALIZABLE"
+    _commits = 0
+
+    def before_commit(self, connection: object) -> None:
+        self._commits += 1
+        if self._commits % 3 == 0:
+            raise SerializationFailure
+
+
 class _LateReaper:
     """The embedded adapter, but for its reaping: as if the reaper were always late."""
 
@@ -100,7 +149,11 @@ class MakeDoor(Protocol):
     def __call__(self, directory: Path, clock: Clock, *, reaps: bool) -> Door: ...
 
 
-DOORS: dict[str, MakeDoor] = {"embedded-sqlite": EmbeddedSqlite}
+DOORS: dict[str, MakeDoor] = {
+    "embedded-sqlite": EmbeddedSqlite,
+    "embedded-postgres": EmbeddedPostgres,
+    "embedded-serializable": EmbeddedSerializable,
+}
 
 
 class World:

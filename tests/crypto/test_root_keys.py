@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vaultctl.crypto import os_keyring
 from vaultctl.crypto.root_keys import (
     ProviderContext,
     RootKey,
@@ -27,7 +28,6 @@ from vaultctl.crypto.root_keys import (
     create_root_key,
     describe_root_key,
     forget_root_key,
-    keyring_store,
     load_root_key,
     passphrase,
 )
@@ -461,6 +461,7 @@ def keyring(monkeypatch, tmp_path):
             from vaultctl.crypto.root_keys import *
             from vaultctl.crypto.root_keys import keyring_store, create_root_key, describe_root_key, forget_root_key
             from vaultctl.crypto.root_keys import load_root_key, ProviderContext, RootKeyConfig
+            from vaultctl.crypto import os_keyring
             from vaultctl.domain.errors import VaultError
             context = ProviderContext(pathlib.Path({str(tmp_path)!r}), "here", environ={{}})
         """
@@ -483,7 +484,7 @@ def keyring(monkeypatch, tmp_path):
 
 class TestKeyring:
     def test_a_good_one_is_usable_and_keeps_nothing_of_the_trial(self, keyring):
-        assert keyring_store.unusable_reason() is None
+        assert os_keyring.unusable_reason() is None
         assert keyring.entries() == {}
 
     @pytest.mark.parametrize(
@@ -491,7 +492,7 @@ class TestKeyring:
         [
             ("keyring.backends.fail.Keyring", "there is none"),
             ("keyring.backends.null.Keyring", "it is disabled"),
-            ("PlainText", "what there is would not protect the key"),
+            ("PlainText", "what there is would not protect it"),
             ("Forgetful", "it does not keep what it is given"),
             ("Locked", "it is locked"),
             ("Failing", "it failed"),
@@ -500,16 +501,16 @@ class TestKeyring:
     )
     def test_others_are_not_for_a_reason(self, keyring, backend, reason):
         keyring.choose(backend)
-        assert keyring_store.unusable_reason() == reason
+        assert os_keyring.unusable_reason() == reason
 
     def test_one_that_hangs_is_given_up(self, keyring):
         keyring.choose("Hanging")
-        assert keyring_store.unusable_reason(limit=0.5) == "no answer within 0.5 seconds"
+        assert os_keyring.unusable_reason(limit=0.5) == "no answer within 0.5 seconds"
 
     def test_modules_in_the_working_directory_are_not_run(self, keyring, tmp_path, monkeypatch):
         (tmp_path / "keyring.py").write_text("import pathlib; pathlib.Path('ran').touch()")
         monkeypatch.chdir(tmp_path)
-        assert keyring_store.unusable_reason() is None
+        assert os_keyring.unusable_reason() is None
         assert not (tmp_path / "ran").exists()
 
     def test_what_was_created_loads_again(self, keyring):
@@ -628,7 +629,7 @@ class TestKeyring:
     def test_the_session_bus_is_found_in_a_bare_environment_and_only_lent(self, keyring, tmp_path):
         said = keyring(
             """
-            keyring_store.session_bus = lambda: "unix:path=/run/user/1/bus"
+            os_keyring.session_bus = lambda: "unix:path=/run/user/1/bus"
             _, config, _ = create_root_key("keyring", context, os.urandom)
             load_root_key(config, context)
             print(os.environ.get("DBUS_SESSION_BUS_ADDRESS"))
@@ -642,15 +643,15 @@ class TestKeyring:
         run = tmp_path_factory.mktemp("run")
         path = run / str(os.geteuid()) / "bus"
         path.parent.mkdir()
-        assert keyring_store.session_bus(run) is None
+        assert os_keyring.session_bus(run) is None
         path.write_text("not a socket")
-        assert keyring_store.session_bus(run) is None
+        assert os_keyring.session_bus(run) is None
         path.unlink()
         with socket.socket(socket.AF_UNIX) as bus:
             bus.bind(str(path))
-            assert keyring_store.session_bus(run) == f"unix:path={path}"
+            assert os_keyring.session_bus(run) == f"unix:path={path}"
             monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/elsewhere")
-            assert keyring_store.session_bus(run) is None
+            assert os_keyring.session_bus(run) is None
 
 
 class TestDescribing:

@@ -15,7 +15,7 @@ from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InvalidInput, NotFound, VaultError, VaultUnavailable
 from vaultctl.engine.authentication import Bearer, Owner, Principal
-from vaultctl.engine.dispatch import apply
+from vaultctl.engine.dispatch import Call, apply
 from vaultctl.engine.engine import Engine
 from vaultctl.engine.keys import Keys
 from vaultctl.engine.transaction import Transaction
@@ -38,8 +38,8 @@ class FailingStore:
         return self._store.read()
 
     @contextmanager
-    def write(self) -> Iterator[Any]:
-        with self._store.write() as tx:
+    def write(self, patience: float | None = None) -> Iterator[Any]:
+        with self._store.write(patience) as tx:
             yield _FailingTransaction(tx, self)
 
     def close(self) -> None:
@@ -200,7 +200,7 @@ class TestSharedCommit:
         outcomes = []
         with workshop.store.write() as store_tx:
             tx = Transaction(store_tx, Keys(workshop.root, os.urandom), os.urandom)
-            outcomes = [apply(tx, principal, request) for principal, request in requests]
+            outcomes = [apply(tx, Call(principal, request)) for principal, request in requests]
             tx.finish()
         return outcomes
 

@@ -8,7 +8,7 @@ from tests.engine.conftest import Workshop
 from vaultctl.domain import requests as ask
 from vaultctl.engine import audit
 from vaultctl.engine.authentication import Owner
-from vaultctl.engine.dispatch import apply
+from vaultctl.engine.dispatch import Call, apply
 from vaultctl.engine.keys import Keys
 from vaultctl.engine.transaction import Transaction
 
@@ -27,7 +27,7 @@ def rare(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         tx = Transaction(store_tx, Keys(workshop.root, os.urandom), os.urandom)
         for i in range(COUNT):
             request = ask.UpdateCredential(name="api", metadata={"count": str(i)})
-            apply(tx, Owner("my-org", "owner@localhost"), request)
+            apply(tx, Call(Owner("my-org", "owner@localhost"), request))
         tx.finish()
     ada.leases.create("api")
     ada.leases.create("api")

@@ -273,9 +273,9 @@ def main() -> int:
     with ExitStack() as stack:
         database = None
         if options.postgres:
-            from tests.postgres import Cluster
+            from tests.postgres import Postgres
 
-            database = stack.enter_context(Cluster(durable=True)).create_database()
+            database = stack.enter_context(Postgres(durable=True)).create_database()
         report, problems = run(seconds=options.seconds, nodes=options.nodes, database=database, kill=options.kill)
     print(
         f"{len(report.latencies)} leases in {report.seconds:.1f} s on {options.nodes} node(s): {report.rate:.0f}/s; "

@@ -98,11 +98,13 @@ class Bench:
     def token(self, agent: str, *globs: str, **options: Any) -> str:
         return self.owner.tokens.create(agent=agent, credentials=globs, **options).secret.reveal()
 
-    def environment(self, token: str, **variables: str) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "VAULTCTL_HOME": str(self.home), "VAULT_TOKEN": token, **variables}
+    def environment(self, token: str | None, **variables: str) -> dict[str, str]:
+        """What a client gives its server; without a token none is named."""
+        named = {} if token is None else {"VAULT_TOKEN": token}
+        return {"PATH": os.environ["PATH"], "VAULTCTL_HOME": str(self.home), **named, **variables}
 
     @asynccontextmanager
-    async def client(self, token: str, **variables: str) -> AsyncIterator[Client]:
+    async def client(self, token: str | None, **variables: str) -> AsyncIterator[Client]:
         """The SDK's client on a server of its own."""
         environment = self.environment(token, **variables)
         parameters = StdioServerParameters(

@@ -503,7 +503,8 @@ def test_a_start_that_can_not_succeed_says_why(bench: "Bench") -> None:
         (2, agent, {"VAULT_MAX_TTL": "5x"}),
         (2, agent, {"CORTEX_SESSION_ID": "nonsense"}),
         (7, agent, {"VAULTCTL_HOME": nowhere}),
-        (7, agent, {"VAULT_BASE_URL": "https://vault.example"}),
+        (7, agent, {"VAULT_BASE_URL": "http://127.0.0.1:1"}),
+        (2, agent, {"VAULT_BASE_URL": "http://vault.example"}),
     ):
         ended = bench.refused_start(token, **variables)
         assert ended[0] == status, (variables, ended)

@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from vaultctl.client import contexts, logins
+from vaultctl.client.location import Home, locate
+from vaultctl.crypto.tokens import new_token_secret
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultUnavailable
+from vaultctl.domain.errors import InvalidInput, NotAuthenticated
+from vaultctl.domain.secrets import Secret
 from vaultctl.mcp.settings import FILE_NAME, Settings, load
 
 
@@ -220,10 +224,137 @@ def test_a_named_file_may_say_where_the_environments_token_goes(tmp_path: Path) 
     assert settings(tmp_path, config=named, VAULT_TOKEN="t").home == "/elsewhere"
 
 
-def test_a_base_url_is_refused_since_only_the_embedded_vault_is_served(tmp_path: Path) -> None:
-    with pytest.raises(VaultUnavailable, match="this machine only") as refused:
-        settings(tmp_path, VAULT_TOKEN="t", VAULT_BASE_URL="https://vault.example")
-    assert "VAULT_BASE_URL" in refused.value.hint
+class TestWhichVault:
+    """Flag, environment, the server's own file, the context in use, the vault of this machine."""
+
+    @pytest.fixture
+    def home(self, tmp_path: Path) -> Home:
+        """A home in which the context prod is in use."""
+        home = locate(tmp_path / "home")
+        contexts.add(home, "prod", "https://prod.example.com", "prod-org", use=True)
+        contexts.add(home, "staging", "https://staging.example.com")
+        return home
+
+    def test_without_anything_it_is_that_of_this_machine(self, tmp_path: Path) -> None:
+        assert settings(tmp_path, VAULT_TOKEN="t").base_url is None
+
+    def test_the_environment_names_a_server(self, tmp_path: Path) -> None:
+        found = settings(tmp_path, VAULT_TOKEN="t", VAULT_BASE_URL="HTTPS://Vault.example/")
+        assert (found.base_url, found.tenant) == ("https://vault.example", None)
+        assert settings(tmp_path, VAULT_TOKEN="t", VAULT_BASE_URL="").base_url is None
+
+    def test_the_context_in_use_names_a_server_and_its_tenant(self, tmp_path: Path, home: Home) -> None:
+        found = settings(tmp_path, VAULT_TOKEN="t", VAULTCTL_HOME=str(home.data))
+        assert (found.base_url, found.tenant) == ("https://prod.example.com", "prod-org")
+        found = settings(tmp_path, VAULT_TOKEN="t", VAULTCTL_HOME=str(home.data), VAULT_TENANT="mine")
+        assert found.tenant == "mine"
+
+    def test_a_flag_outweighs_environment_and_file(self, tmp_path: Path, home: Home) -> None:
+        named = write(tmp_path, name="named.json", baseUrl="https://file.example")
+        variables = {"VAULT_TOKEN": "t", "VAULTCTL_HOME": str(home.data), "VAULT_BASE_URL": "https://env.example"}
+
+        def base_url(**flags: str) -> str | None:
+            return load(config=named, environment=variables, directory=tmp_path, **flags).base_url  # type: ignore[arg-type]
+
+        assert base_url() == "https://env.example"
+        assert base_url(base_url="https://flag.example") == "https://flag.example"
+        assert base_url(context="staging") == "https://staging.example.com"
+        assert base_url(context="embedded") is None
+        with pytest.raises(InvalidInput, match="VAULT_BASE_URL"):
+            base_url(database="/srv/vault.db")
+
+    def test_a_file_for_this_server_outweighs_the_context_in_use(self, tmp_path: Path, home: Home) -> None:
+        named = write(tmp_path, name="named.json", baseUrl="https://file.example/")
+        variables = {"VAULT_TOKEN": "t", "VAULTCTL_HOME": str(home.data)}
+        assert settings(tmp_path, config=named, **variables).base_url == "https://file.example"
+
+    def test_a_database_outweighs_file_and_context(self, tmp_path: Path, home: Home) -> None:
+        named = write(tmp_path, name="named.json", baseUrl="https://file.example")
+        found = load(
+            config=named,
+            database="/srv/vault.db",
+            environment={"VAULT_TOKEN": "t", "VAULTCTL_HOME": str(home.data)},
+            directory=tmp_path,
+        )
+        assert (found.base_url, found.database) == (None, "/srv/vault.db")
+        variables = {"VAULT_TOKEN": "t", "VAULTCTL_HOME": str(home.data), "VAULT_DATABASE_URL": "/srv/vault.db"}
+        assert settings(tmp_path, config=named, **variables).base_url is None
+
+    @pytest.mark.parametrize("url", ["http://vault.example", "https://ann:s3cr3t@vault.example", "vault.example"])
+    def test_one_that_a_token_must_not_go_to_is_refused_and_not_quoted(self, tmp_path: Path, url: str) -> None:
+        named = write(tmp_path, name="named.json", baseUrl=url)
+        for variables in ({"VAULT_TOKEN": "t"}, {"VAULT_TOKEN": "t", "VAULT_BASE_URL": url}):
+            with pytest.raises(InvalidInput, match=r"baseUrl|VAULT_BASE_URL") as refused:
+                settings(tmp_path, config=named, **variables)
+            assert "s3cr3t" not in f"{refused.value} {refused.value.hint}"
+
+
+class TestTheTokenForAServer:
+    """No token goes to a base URL from a less trusted source."""
+
+    URL = "https://vault.example"
+
+    @pytest.fixture
+    def token(self) -> Secret:
+        return new_token_secret(os.urandom)
+
+    @pytest.fixture
+    def home(self, tmp_path: Path, token: Secret, monkeypatch: pytest.MonkeyPatch) -> str:
+        """A home with a login at the server, kept in a file."""
+        monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
+        logins.keep(self.URL, None, token, home=tmp_path / "home")
+        return str(tmp_path / "home")
+
+    def test_the_login_serves_where_no_token_is_named(self, tmp_path: Path, home: str, token: Secret) -> None:
+        found = settings(tmp_path, VAULT_BASE_URL=self.URL, VAULTCTL_HOME=home)
+        assert (found.base_url, found.token) == (self.URL, token)
+
+    def test_a_token_of_the_environment_outweighs_the_login(self, tmp_path: Path, home: str) -> None:
+        found = settings(tmp_path, VAULT_BASE_URL=self.URL, VAULTCTL_HOME=home, VAULT_TOKEN="t")
+        assert found.token == Secret("t")
+
+    @pytest.mark.parametrize("variables", [{"VAULT_TOKEN": ""}, {}])
+    def test_an_empty_token_is_no_way_back_to_the_login(
+        self, tmp_path: Path, home: str, variables: dict[str, str]
+    ) -> None:
+        write(tmp_path, token="")
+        with pytest.raises(NotAuthenticated):
+            settings(tmp_path, VAULT_BASE_URL=self.URL, VAULTCTL_HOME=home, **variables)
+
+    def test_the_vault_of_this_machine_gets_no_login(self, tmp_path: Path, home: str) -> None:
+        with pytest.raises(NotAuthenticated):
+            settings(tmp_path, VAULTCTL_HOME=home)
+
+    def test_a_file_in_the_working_directory_gets_the_login_for_exactly_the_server_that_it_names(
+        self, tmp_path: Path, home: str, token: Secret
+    ) -> None:
+        write(tmp_path, baseUrl=self.URL)
+        assert settings(tmp_path, VAULTCTL_HOME=home).token == token
+        for other in (f"{self.URL}:8200", f"{self.URL}/x", "https://evil.example"):
+            write(tmp_path, baseUrl=other)
+            with pytest.raises(NotAuthenticated):
+                settings(tmp_path, VAULTCTL_HOME=home)
+
+    def test_a_file_in_the_working_directory_may_say_where_its_own_token_goes(self, tmp_path: Path, home: str) -> None:
+        write(tmp_path, baseUrl="https://elsewhere.example", token="own")
+        found = settings(tmp_path, VAULTCTL_HOME=home)
+        assert (found.base_url, found.token) == ("https://elsewhere.example", Secret("own"))
+
+    @pytest.mark.parametrize("key", ["baseUrl", "home"])
+    def test_a_token_of_the_environment_does_not_go_where_such_a_file_says(
+        self, tmp_path: Path, key: str, home: str
+    ) -> None:
+        write(tmp_path, **as_keywords(key, "https://evil.example"))
+        with pytest.raises(InvalidInput, match=key):
+            settings(tmp_path, VAULT_TOKEN="t")
+
+    def test_what_such_a_file_says_does_not_matter_where_a_flag_or_the_environment_says_it(
+        self, tmp_path: Path, home: str
+    ) -> None:
+        write(tmp_path, baseUrl="https://evil.example")
+        assert settings(tmp_path, VAULT_TOKEN="t", VAULT_BASE_URL=self.URL).base_url == self.URL
+        found = load(base_url=self.URL, environment={"VAULT_TOKEN": "t"}, directory=tmp_path)
+        assert found.base_url == self.URL
 
 
 def test_a_token_does_not_show_in_the_settings(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def attempt(stage: Stage, stranger: Stranger, request: ask.Request[Any], identif
             tx = engine._transaction(store_tx)
             answered = False
             try:
-                outcome = apply(tx, stranger.principal, request)
+                outcome = apply(tx, Call(stranger.principal, request))
             except VaultError as error:
                 told = said(error)
             else:

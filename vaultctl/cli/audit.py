@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 app = plain_commands()
 
-POLL_SECONDS = 0.5
-"""How often --follow looks for new entries."""
-
 _WHEN = "like 2026-11-23T09:00:00Z, 2026-11-23 or 2h (ago)."
 
 
@@ -106,23 +103,45 @@ def audit(
 
 
 def _follow(run: Invocation, vault: "Vault", columns: list[Column], filters: dict[str, Any], limit: int) -> None:
-    """The entries that there are, then those that come, until somebody interrupts it."""
+    """The entries that there are, then those that come, until somebody interrupts it or nobody reads them."""
     import gc
+    from threading import Event as Flag
 
+    from vaultctl.domain.errors import VaultError
     from vaultctl.domain.records import AuditEntry
 
     gc.enable()
     show: Callable[[list[AuditEntry]], None] = output.stream(run, AuditEntry, columns, lambda e: e.id)
-    batch = vault.audit_log.query(**filters, limit=limit or None)
-    last = -1
-    show(batch)
-    while True:
-        if batch:
-            last = batch[-1].seq
-        output.wait_for_reader_to_go(POLL_SECONDS)
-        batch = list(vault.audit_log.after(last, **filters))
-        if batch:
-            show(batch)
+    there = vault.audit_log.query(**filters, limit=limit or None)
+    show(there)
+    gone = Flag()
+
+    def stop() -> None:
+        gone.set()
+        vault.close()
+
+    output.when_reader_goes(stop)
+    try:
+        for entry in vault.audit_log.follow(there[-1].seq if there else -1, **filters, on_state=_say_state(run)):
+            show([entry])
+    except VaultError:
+        if not gone.is_set():
+            raise
+    if gone.is_set():
+        raise output.ReaderGone
+
+
+def _say_state(run: Invocation) -> "Callable[[bool], None]":
+    """What tells people that the server went away, and that it is back."""
+    is_there = True
+
+    def tell(reached: bool) -> None:
+        nonlocal is_there
+        if reached is not is_there:
+            run.tell("The server is back." if reached else "The server is out of reach; trying again.")
+        is_there = reached
+
+    return tell
 
 
 def outcome(entry: "AuditEntry") -> str:

@@ -23,17 +23,24 @@ COMMANDS = {
     "status": ("vaultctl.cli.vault_commands", "Where the vault is, and whether it works."),
     "doctor": ("vaultctl.cli.vault_commands", "Look for what is wrong, and say what to do."),
     "whoami": ("vaultctl.cli.vault_commands", "Who the vault takes you for, and what you reach."),
+    "login": ("vaultctl.cli.login", "Keep a token for a server."),
+    "logout": ("vaultctl.cli.login", "Forget the token for a server."),
+    "context": ("vaultctl.cli.context", "Servers that have a name here."),
     "credential": ("vaultctl.cli.credential", "Named, typed, versioned secrets."),
     "token": ("vaultctl.cli.token", "What agents and people authenticate with."),
     "lease": ("vaultctl.cli.lease", "Time-limited access to a credential."),
     "session": ("vaultctl.cli.session", "Runs of agents."),
     "audit": ("vaultctl.cli.audit", "What happened: every access and every refusal."),
+    "dashboard": ("vaultctl.cli.dashboard", "Live leases, renewals and refusals, in this terminal."),
     "tenant": ("vaultctl.cli.tenant", "Tenants and their settings."),
     "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
+    "server": ("vaultctl.cli.server", "The HTTP server of a team's vault."),
 }
 """Each command, the module whose ``app`` has it, and its line in the help of the root."""
 
-GLOBAL_OPTIONS = ("tenant", "database", "output", "quiet")
+
+class GlobalOption(TyperOption):
+    """An option that the root and every command take."""
 
 
 def invocation(ctx: typer.Context) -> Invocation:
@@ -52,11 +59,20 @@ def _remember(ctx: typer.Context, param: typer.CallbackParam, value: str | bool 
     setattr(invocation(ctx), str(param.name), value)
 
 
-def global_options() -> list[TyperOption]:
+def context_names() -> list[str]:
+    """Stands for the names of contexts, which completion looks up when it is asked."""
+    from vaultctl.cli.completions import CONTEXTS
+
+    return [CONTEXTS]
+
+
+def global_options() -> list[GlobalOption]:
     """The options that the root and every command take, made anew for each."""
 
-    def option(*names: str, help: str, metavar: str | None = None, values: Sequence[str] = ()) -> TyperOption:
-        return TyperOption(
+    def option(
+        *names: str, help: str, metavar: str | None = None, values: Callable[[], Sequence[str]] | None = None
+    ) -> GlobalOption:
+        return GlobalOption(
             param_decls=list(names),
             callback=_remember,
             expose_value=False,
@@ -64,13 +80,20 @@ def global_options() -> list[TyperOption]:
             metavar=metavar,
             is_flag=metavar is None,
             default=False if metavar is None else None,
-            autocompletion=(lambda *_: list(values)) if values else None,
+            autocompletion=(lambda *_: list(values())) if values else None,
         )
 
     return [
         option("--tenant", metavar="NAME", help="Tenant to work in. Else VAULT_TENANT, else the one made by init."),
+        option(
+            "--context",
+            metavar="NAME",
+            help="The server of that name, or embedded. Else the one in use.",
+            values=context_names,
+        ),
+        option("--base-url", metavar="URL", help="The server at this URL. Else VAULT_BASE_URL, else the context's."),
         option("--database", metavar="URL", help="The vault's store. Else VAULT_DATABASE_URL, else what init noted."),
-        option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or csv.", values=FORMATS),
+        option("-o", "--output", metavar="FORMAT", help="table, json, jsonl or csv.", values=lambda: FORMATS),
         option("-q", "--quiet", help="Print only the id, name or token."),
     ]
 
@@ -100,7 +123,7 @@ class _Form:
                 if param.param_type_name == "argument":
                     title = "Arguments"
                 else:
-                    title = "Global options" if param.name in GLOBAL_OPTIONS else "Options"
+                    title = "Global options" if isinstance(param, GlobalOption) else "Options"
                 sections[title].append(record)
         for title, records in sections.items():
             if records:
@@ -115,11 +138,12 @@ class _Form:
 
 
 class Command(_Form, TyperCommand):
-    """A command that takes the global options too, and does not repeat what it can't use."""
+    """A command that takes the global options too, save where it has one of that name itself."""
 
     def __init__(self, name: str | None, **settings: Any) -> None:
         super().__init__(name, **settings)
-        self.params = [*self.params, *global_options()]
+        own = {param.name for param in self.params}
+        self.params = [*self.params, *(option for option in global_options() if option.name not in own)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse, and refuse arguments too many without quoting them: one could be a secret."""

@@ -26,6 +26,9 @@ COMMANDS_FILE = os.path.join(os.path.dirname(__file__), "commands.json")  # noqa
 FILES = ":files"
 """Stands for the names of files, which the shell knows better."""
 
+CONTEXTS = ":contexts"
+"""Stands for the names of contexts, which are looked up when they are asked for."""
+
 BASH = """\
 # vaultctl: completion for bash
 _vaultctl_completion() {
@@ -191,7 +194,20 @@ def _option(command: Any, name: str) -> Any:
 
 
 def _starting(values: list[str], incomplete: str) -> list[Candidate]:
+    if values == [CONTEXTS]:
+        values = _context_names()
     return [Candidate(value) for value in values if value == FILES or value.startswith(incomplete)]
+
+
+def _context_names() -> list[str]:
+    from vaultctl.client import contexts
+    from vaultctl.client.location import locate
+    from vaultctl.domain.errors import VaultError
+
+    try:
+        return [contexts.EMBEDDED, *sorted(contexts.load(locate()).servers)]
+    except VaultError:  # nothing may be said in the middle of a command line
+        return []
 
 
 def _line(candidate: Candidate, shell: str) -> str:

@@ -6,27 +6,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vaultctl.domain.errors import NotAuthenticated
+from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultUnavailable
 
 if TYPE_CHECKING:
     from vaultctl.client import Vault
+    from vaultctl.client.contexts import Server
     from vaultctl.domain.secrets import Secret
 
 
 class Invocation:
     """One run of the program: what its global options said."""
 
-    __slots__ = ("database", "output", "quiet", "tenant")
+    __slots__ = ("base_url", "context", "database", "output", "quiet", "tenant")
 
     def __init__(self) -> None:
         self.tenant: str | None = None
+        self.context: str | None = None
+        self.base_url: str | None = None
         self.database: str | None = None
         self.output = "table"
         self.quiet = False
 
     @property
     def tenant_asked_for(self) -> str | None:
-        """The tenant of the flag, else of ``VAULT_TENANT``, else None: the vault's own default."""
+        """The tenant of the flag, else of ``VAULT_TENANT``, else None: the context's, or the vault's own default."""
         return self.tenant or os.environ.get("VAULT_TENANT") or None
 
     @property
@@ -41,17 +44,67 @@ class Invocation:
 
             say(text)
 
+    def server(self) -> "Server | None":
+        """The server that is meant; None means the vault of this machine. See :mod:`vaultctl.client.contexts`.
+
+        Raises:
+            InvalidInput: Two vaults are named at once.
+        """
+        named = self.context or self.base_url or os.environ.get("VAULT_BASE_URL")
+        if not named and (self.database or os.environ.get("VAULT_DATABASE_URL") or not _has_contexts()):
+            return None  # as contexts would say, at less cost
+        from vaultctl.client.contexts import chosen_server
+
+        server = chosen_server(base_url=self.base_url, context=self.context, database=self.database)
+        if server is None:
+            _forget_base_url()
+        return server
+
+    def require_here(self, what: str) -> None:
+        """Refuse if a server is meant, since ``what`` is about the vault of this machine.
+
+        Raises:
+            InvalidInput: A flag names a server.
+            VaultUnavailable: The environment or the context in use does.
+        """
+        if self.database:
+            if self.context or self.base_url:
+                self.server()  # which refuses
+            _forget_base_url()
+            return
+        server = self.server()
+        if server is None:
+            return
+        if self.context or self.base_url:
+            raise InvalidInput(
+                f"{what}, not of a server.", hint="Leave --context and --base-url out, or name --context embedded."
+            )
+        named = f"the context {server.context!r} is in use" if server.context else "VAULT_BASE_URL is set"
+        raise VaultUnavailable(
+            f"{what}, but {named}: the commands that follow would go to {server.base_url}.",
+            hint="Go back to this machine: vaultctl context use embedded"
+            if server.context
+            else "Unset VAULT_BASE_URL to use the vault on this machine.",
+        )
+
     @contextmanager
     def vault(self) -> Iterator["Vault"]:
-        """The vault as the caller that the environment names: its token's, or without one the owner.
+        """The vault as the caller that the environment names: its token's, at a server also that of the login.
 
-        A ``VAULT_TOKEN`` that is set counts even when it is empty: it is an error, never a way back to the owner.
+        Without a token the embedded vault is its owner's. A ``VAULT_TOKEN`` that is set counts even when it is empty:
+        it is an error, never a way back to the owner or to the login.
         """
         from vaultctl.client import Vault
 
+        server = self.server()
         tenant = self.tenant_asked_for
         token = os.environ.get("VAULT_TOKEN")
-        if token is None:
+        if server is not None:
+            from vaultctl.client.logins import token_for
+
+            tenant = tenant or server.tenant
+            opened = Vault.connect(base_url=server.base_url, tenant=tenant, token=token_for(server, tenant))
+        elif token is None:
             opened = Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=passphrase_prompt())
         elif not token:
             raise NotAuthenticated(
@@ -59,7 +112,11 @@ class Invocation:
             )
         else:
             opened = Vault.connect(
-                tenant=tenant, token=token, database=self.database, ask_passphrase=passphrase_prompt()
+                context=self.context,
+                tenant=tenant,
+                token=token,
+                database=self.database,
+                ask_passphrase=passphrase_prompt(),
             )
         with opened as vault:
             yield vault
@@ -80,3 +137,20 @@ def passphrase_prompt(*, confirm: bool = False) -> "Callable[[], Secret] | None"
         return ask_hidden("Passphrase", confirm=confirm)
 
     return ask
+
+
+def _has_contexts() -> bool:
+    from vaultctl.client.location import locate
+
+    try:
+        os.lstat(locate().contexts_path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True  # reading them will say what is wrong
+    return True
+
+
+def _forget_base_url() -> None:
+    """A flag or a database that names the vault of this machine outweighs the variable, in the whole process."""
+    os.environ.pop("VAULT_BASE_URL", None)

@@ -30,4 +30,6 @@ def serve(
     run = invocation(ctx)
     from vaultctl.mcp.main import serve as serve_mcp
 
-    raise typer.Exit(serve_mcp(config=config, tenant=run.tenant, database=run.database))
+    raise typer.Exit(
+        serve_mcp(config=config, tenant=run.tenant, context=run.context, base_url=run.base_url, database=run.database)
+    )

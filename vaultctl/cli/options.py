@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vaultctl.cli.base import context_names
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput
 
@@ -85,14 +86,16 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _argument(metavar: str, help: str) -> Any:
-    return typer.Argument(metavar=metavar, help=help, show_default=False)
+def _argument(metavar: str, help: str, **settings: Any) -> Any:
+    return typer.Argument(metavar=metavar, help=help, show_default=False, **settings)
 
 
 Credential = Annotated[str, _argument("NAME", "The credential.")]
 LeaseId = Annotated[str, _argument("ID", "The lease, lease_….")]
 TokenId = Annotated[str, _argument("ID", "The token's id, tok_…; not its secret.")]
 SessionId = Annotated[str, _argument("ID", "The session, cortex_sess_… or mcp_sess_….")]
+
+Context = Annotated[str, _argument("NAME", "The context, or embedded.", autocompletion=context_names)]
 
 FromFile = Annotated[Path | None, option("--from-file", metavar="FILE", help="Read the value from a file.")]
 FromEnv = Annotated[str | None, option("--from-env", metavar="VAR", help="Read it from an environment variable.")]

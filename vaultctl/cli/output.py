@@ -127,25 +127,22 @@ def stream(run: "Invocation", kind: type, columns: "Sequence[Column]", id: Calla
     return lambda records: write(table.draw(records))
 
 
-def wait_for_reader_to_go(seconds: float) -> None:
-    """Sleep, but no longer than somebody reads stdout.
-
-    Raises:
-        ReaderGone: Nobody does any more.
-    """
+def when_reader_goes(then: Callable[[], None]) -> None:
+    """Call ``then``, in another thread, as soon as nobody reads stdout any more. Where that can't be seen, never."""
     import select
-    import time
+    import threading
 
     try:
         poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
+        poll.register(sys.stdout.fileno(), 0)  # what ends a pipe is told unasked
     except (OSError, ValueError):  # not a file
-        time.sleep(seconds)
         return
-    until = time.monotonic() + seconds
-    if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(seconds * 1000)):
-        raise ReaderGone
-    time.sleep(max(0.0, until - time.monotonic()))
+
+    def watch() -> None:
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
+            then()
+
+    threading.Thread(target=watch, name="vaultctl-reader", daemon=True).start()
 
 
 def text_block(text: str) -> None:

@@ -31,6 +31,7 @@ _LIST = [
     Column("credentials", lambda t: t.credentials, wrap=20, detail=1),
     Column("state", lambda t: t.state.value, style=lambda t: "" if t.state.value == "active" else "yellow"),
     Column("expires", lambda t: t.expires_at, detail=2),
+    Column("requests a minute", lambda t: t.requests_per_minute, detail=3),
     Column("created by", lambda t: t.created_by, detail=3),
 ]
 
@@ -41,6 +42,7 @@ _ONE = [
     Column("state", lambda t: t.state.value, style=lambda t: "" if t.state.value == "active" else "yellow"),
     Column("credentials", lambda t: _ceiling(t)),
     Column("max lease ttl", lambda t: t.max_lease_ttl),
+    Column("requests a minute", lambda t: t.requests_per_minute),
     Column("expires", lambda t: t.expires_at),
     Column("created", lambda t: t.created_at),
     Column("created by", lambda t: t.created_by),
@@ -58,6 +60,7 @@ _ISSUED = [
     Column("credentials", lambda i: _ceiling(i.token)),
     Column("reaches", lambda i: i.reaches or "nothing yet", style=lambda i: "" if i.reaches else "yellow"),
     Column("max lease ttl", lambda i: i.token.max_lease_ttl),
+    Column("requests a minute", lambda i: i.token.requests_per_minute),
     Column("expires", lambda i: i.token.expires_at),
 ]
 
@@ -102,6 +105,15 @@ def create(
             parser=opt.duration("maximum lease TTL"),
         ),
     ] = None,
+    requests_per_minute: Annotated[
+        Any,
+        opt.option(
+            "--requests-per-minute",
+            metavar="N",
+            help="What a server lets it ask; else as many as any token.",
+            parser=opt.whole_number("The number of requests"),
+        ),
+    ] = None,
 ) -> None:
     """Mint a token, and say what it reaches. The token is shown this once."""
     exactly_one(
@@ -119,6 +131,7 @@ def create(
             credentials=credential or (),
             ttl=ttl,
             max_lease_ttl=max_lease_ttl,
+            requests_per_minute=requests_per_minute,
         )
     _print_issued(run, issued)
 

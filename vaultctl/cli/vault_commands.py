@@ -38,6 +38,19 @@ _STATUS = [
     Column("active leases", lambda s: s.active_leases),
 ]
 
+_SERVER_STATUS = [
+    Column("state", lambda s: s.state, style=lambda s: "green" if s.state == "ready" else "red"),
+    Column("base url", lambda s: s.base_url),
+    Column("context", lambda s: s.context),
+    Column("version", lambda s: s.version),
+    Column("reachable", lambda s: s.reachable),
+    Column("ready", lambda s: s.ready),
+    Column("tenant", lambda s: s.tenant),
+    Column("you", lambda s: s.identity),
+    Column("role", lambda s: s.role and s.role.value),
+    Column("token", lambda s: s.token),
+]
+
 _LEVELS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 _FINDINGS = [
@@ -74,6 +87,7 @@ def init(
 ) -> None:
     """Create a vault on this machine, with one tenant: --tenant, else VAULT_TENANT, else 'default'."""
     run = invocation(ctx)
+    run.require_here("init creates a vault on this machine")
     from vaultctl.client.setup import initialise
 
     made = initialise(
@@ -100,14 +114,24 @@ def status(ctx: typer.Context) -> None:
     """Show where the vault is, and whether it works."""
     run = invocation(ctx)
     from vaultctl.cli.console import report
-    from vaultctl.client.status import vault_status
     from vaultctl.domain.errors import VaultUnavailable
 
-    found = vault_status(database=run.database, ask_passphrase=passphrase_prompt())
-    output.one(run, found, _STATUS, lambda s: s.state)
-    if found.state != "ready":
+    found: Any
+    if (server := run.server()) is not None:
+        from vaultctl.client.server_status import server_status
+
+        columns = _SERVER_STATUS
+        found = server_status(server, run.tenant_asked_for or server.tenant)
+    else:
+        from vaultctl.client.status import vault_status
+
+        columns = _STATUS
+        found = vault_status(database=run.database, ask_passphrase=passphrase_prompt())
+    output.one(run, found, columns, lambda s: s.state)
+    if found.state != "ready" or found.problem:
         report(VaultUnavailable(found.problem or f"The vault is {found.state}.", hint=found.hint or ""))
-        raise typer.Exit(ExitStatus.UNAVAILABLE)
+        # What is wrong with a vault that is ready is the token.
+        raise typer.Exit(ExitStatus.UNAVAILABLE if found.state != "ready" else ExitStatus.NOT_AUTHENTICATED)
 
 
 @verb(app, "doctor", "vaultctl doctor")
@@ -117,9 +141,16 @@ def doctor(ctx: typer.Context) -> None:
     Exit status 6 says that there is a problem.
     """
     run = invocation(ctx)
-    from vaultctl.client.doctor import Finding, diagnose
+    if (server := run.server()) is not None:
+        from vaultctl.client.findings import Finding
+        from vaultctl.client.server_status import diagnose_server
 
-    findings = diagnose(database=run.database, ask_passphrase=passphrase_prompt())
+        findings = list(diagnose_server(server, run.tenant_asked_for or server.tenant))
+    else:
+        from vaultctl.client.doctor import diagnose
+        from vaultctl.client.findings import Finding
+
+        findings = diagnose(database=run.database, ask_passphrase=passphrase_prompt())
     output.many(run, findings, Finding, _FINDINGS, lambda f: f"{f.level} {f.check}")
     problems = sum(finding.level == "problem" for finding in findings)
     run.tell(f"{opt.count(problems, 'problem')}." if problems else "No problems.")

@@ -2,23 +2,24 @@
 
 Every method may raise any :class:`~vaultctl.domain.errors.VaultError`; what is particular to one is in its
 docstring. Durations are written ``"15m"`` or given as ``timedelta``; moments are aware ``datetime``.
+:class:`~vaultctl.client.async_vault.AsyncVault` has the same methods for an event loop.
 """
 
 import builtins
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, Protocol, Self, TypeVar
+from datetime import datetime
+from typing import Self, TypeVar
 
-from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
+from vaultctl.client import asking, following
+from vaultctl.client.adapters import Adapter, OnState
+from vaultctl.client.asking import AnyDuration
+from vaultctl.client.issued import IssuedHandle
 from vaultctl.domain import requests as ask
-from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultError
-from vaultctl.domain.names import check_glob
+from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import (
-    AllowedIdentity,
     AuditEntry,
     Credential,
     CredentialType,
@@ -31,7 +32,6 @@ from vaultctl.domain.records import (
     LeaseState,
     OpenedSession,
     Page,
-    Policy,
     Revocation,
     Role,
     Session,
@@ -43,20 +43,6 @@ from vaultctl.domain.records import (
 from vaultctl.domain.secrets import Secret
 
 T = TypeVar("T")
-E = TypeVar("E", bound=StrEnum)
-AnyDuration = str | timedelta
-
-
-class Adapter(Protocol):
-    """What carries requests: the embedded engine, or a server."""
-
-    def perform(self, request: ask.Request[T]) -> T:
-        """The answer to ``request``."""
-        ...
-
-    def close(self) -> None:
-        """Give back what the adapter holds."""
-        ...
 
 
 class Vault:
@@ -74,45 +60,45 @@ class Vault:
     @classmethod
     def connect(
         cls,
+        base_url: str | None = None,
         *,
+        context: str | None = None,
         tenant: str | None = None,
         token: str | Secret | None = None,
         home: str | os.PathLike[str] | None = None,
         database: str | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
         ask_passphrase: Callable[[], Secret] | None = None,
     ) -> "Vault":
-        """Connect as whoever ``token`` says.
+        """Connect as whoever ``token`` says: to a server if one is named or in use, else to the vault of this machine.
 
         Args:
-            tenant: Must be the token's, if given; else ``VAULT_TENANT``.
-            token: An agent's, human's, session's or operator's token; else ``VAULT_TOKEN``.
-            home: Where the embedded vault lives; else ``VAULTCTL_HOME`` or the platform's directories.
+            base_url: The server, like ``https://vault.example.com``; else ``context``, else ``VAULT_BASE_URL``, else
+                the context in use (``vaultctl context use``), else there is none.
+            context: A server by the name that it has here; ``"embedded"`` is the vault of this machine.
+            tenant: Must be the token's, if given; else ``VAULT_TENANT``, else the context's.
+            token: An agent's, human's, session's or operator's token; else ``VAULT_TOKEN``, else for a server the one
+                that ``vaultctl login`` kept for exactly this base URL.
+            home: Where the embedded vault, contexts and logins are; else ``VAULTCTL_HOME`` or the platform's
+                directories.
             database: The embedded vault's store; else ``VAULT_DATABASE_URL`` or what ``init`` noted.
+            ca_file: The certificates of the authority that the server's is from, in PEM; else ``VAULT_CACERT``, else
+                those that this machine trusts.
+            timeout: Seconds that one operation at a server may take, retries included; 45 if None.
             ask_passphrase: Asks for the root key's passphrase, where that is how the vault is unlocked
                 and neither ``VAULT_PASSPHRASE`` nor ``VAULT_PASSPHRASE_FILE`` is set.
 
         Raises:
             NotAuthenticated: There is no token, or it is malformed. Never falls back to the owner.
-            VaultMissing: There is no vault.
+            InvalidInput: The base URL is none, or would send the token in the clear; or two vaults are named.
+            VaultMissing: There is no vault on this machine.
             VaultLocked: The root key can't be had.
         """
-        from vaultctl.client.embedded import open_embedded
+        from vaultctl.client.connecting import Wanted, open_adapter
 
-        secret = token if token is not None else os.environ.get("VAULT_TOKEN", "")
-        revealed = secret.reveal() if isinstance(secret, Secret) else secret
-        if not revealed:
-            raise NotAuthenticated(
-                "No token was given.", hint="Set VAULT_TOKEN, or mint one: vaultctl token create --agent NAME"
-            )
-        return cls(
-            open_embedded(
-                tenant=tenant,
-                token=Secret(revealed),
-                home=home,
-                database=database,
-                ask_passphrase=ask_passphrase,
-            )
-        )
+        wanted = Wanted(base_url, context, tenant, token, home, database, ca_file, timeout, ask_passphrase)
+        return cls(open_adapter(wanted))
 
     @classmethod
     def embedded(
@@ -149,15 +135,14 @@ class _Noun:
     def __init__(self, adapter: Adapter) -> None:
         self._adapter = adapter
 
-    def _all(self, page: Callable[[str | None], ask.Request[Page[T]]], limit: int | None = None) -> list[T]:
+    def _all(self, request: ask.Request[Page[T]], limit: int | None = None) -> list[T]:
         items: list[T] = []
-        cursor = None
         while True:
-            answer = self._adapter.perform(page(cursor))
-            items.extend(answer.items)
-            cursor = answer.next_cursor
-            if cursor is None or (limit is not None and len(items) >= limit):
-                return items if limit is None else items[:limit]
+            page = self._adapter.perform(request)
+            items.extend(page.items)
+            if page.next_cursor is None or (limit is not None and len(items) >= limit):
+                return items[:limit]
+            request = replace(request, cursor=page.next_cursor)
 
 
 class Credentials(_Noun):
@@ -192,23 +177,12 @@ class Credentials(_Noun):
             InvalidInput: The value is not one of its type; the message does not quote it.
         """
         return self._adapter.perform(
-            ask.CreateCredential(
-                name=name,
-                type=_enum(CredentialType, type, "credential type"),
-                value=_secret(value),
-                metadata=dict(metadata or {}),
-                policy=Policy(
-                    default_lease_ttl=_duration(default_ttl, "default TTL"),
-                    max_lease_ttl=_duration(max_ttl, "maximum TTL"),
-                    allowed_identities=allowed_identities(allow),
-                    delivery=_enum(Delivery, delivery, "delivery"),
-                ),
-            )
+            asking.create_credential(name, type, value, metadata, default_ttl, max_ttl, allow, delivery)
         )
 
     def list(self) -> "builtins.list[Credential]":
         """Credentials by name: all of the tenant for humans, those that it may lease for an agent."""
-        return self._all(lambda cursor: ask.ListCredentials(cursor=cursor))
+        return self._all(ask.ListCredentials(limit=ask.MAX_PAGE_SIZE))
 
     def get(self, name: str) -> Credential:
         """One credential, without its value."""
@@ -234,24 +208,15 @@ class Credentials(_Noun):
             allow: Replaces the allowed identities; ``[]`` allows whoever's token reaches the name.
             delivery: How it is delivered from now on.
         """
-        return self._adapter.perform(
-            ask.UpdateCredential(
-                name=name,
-                metadata=None if metadata is None else dict(metadata),
-                default_lease_ttl=_changed_duration(default_ttl, "default TTL"),
-                max_lease_ttl=_changed_duration(max_ttl, "maximum TTL"),
-                allowed_identities=None if allow is None else allowed_identities(allow),
-                delivery=None if delivery is None else _enum(Delivery, delivery, "delivery"),
-            )
-        )
+        return self._adapter.perform(asking.update_credential(name, metadata, default_ttl, max_ttl, allow, delivery))
 
     def rotate(self, name: str, value: str | Secret) -> Credential:
         """Store a new version of the value. Leases of the old one go on, with the old value."""
-        return self._adapter.perform(ask.RotateCredential(name=name, value=_secret(value)))
+        return self._adapter.perform(asking.rotate_credential(name, value))
 
     def versions(self, name: str) -> "builtins.list[CredentialVersion]":
         """All versions, newest first, without their values."""
-        return self._all(lambda cursor: ask.ListVersions(name=name, cursor=cursor))
+        return self._all(ask.ListVersions(name=name, limit=ask.MAX_PAGE_SIZE))
 
     def rollback(self, name: str, to: int) -> Credential:
         """Make a new version that holds the value of version ``to``."""
@@ -266,33 +231,12 @@ class Credentials(_Noun):
         return self._adapter.perform(ask.DeleteCredential(name=name))
 
 
-class LeaseHandle:
+class LeaseHandle(IssuedHandle):
     """A lease that was just issued, with its value. As a context manager it is revoked on exit."""
 
     def __init__(self, leases: "Leases", issued: IssuedLease) -> None:
+        super().__init__(issued)
         self._leases = leases
-        self.issued = issued
-        self.lease = issued.lease
-
-    @property
-    def id(self) -> str:
-        """The lease's id."""
-        return self.lease.id
-
-    @property
-    def value(self) -> Secret:
-        """The credential's value; ``value.reveal()`` gives the text."""
-        return self.issued.value
-
-    @property
-    def type(self) -> CredentialType:
-        """The credential's type."""
-        return self.issued.type
-
-    @property
-    def expires_at(self) -> datetime:
-        """When the lease ends unless it is renewed."""
-        return self.lease.expires_at
 
     def renew(self, ttl: AnyDuration | None = None) -> Lease:
         """Extend the lease from now. See :meth:`Leases.renew`."""
@@ -313,9 +257,6 @@ class LeaseHandle:
         except VaultError:
             if kind is None:  # an error under way matters more than a release that fails
                 raise
-
-    def __repr__(self) -> str:
-        return f"LeaseHandle({self.lease!r}, value=****)"
 
 
 class Leases(_Noun):
@@ -342,14 +283,7 @@ class Leases(_Noun):
             NotFound: There is no such credential that an agent can use; which rule refused is in the audit log.
             NotAllowed: The role does not lease, or a human is not among the allowed identities.
         """
-        issued = self._adapter.perform(
-            ask.CreateLease(
-                credential_name=credential_name,
-                ttl=_duration(ttl, "TTL"),
-                purpose=purpose,
-                claimed=dict(claimed or {}),
-            )
-        )
+        issued = self._adapter.perform(asking.create_lease(credential_name, ttl, purpose, claimed))
         return LeaseHandle(self, issued)
 
     def list(
@@ -363,18 +297,7 @@ class Leases(_Noun):
         limit: int | None = None,
     ) -> "builtins.list[Lease]":
         """Leases within reach, newest first: a session's, an agent's or a human's own, for managers the tenant's."""
-        return self._all(
-            lambda cursor: ask.ListLeases(
-                agent=agent,
-                session_id=session,
-                credential_name=credential,
-                token_id=token,
-                state=None if state is None else _enum(LeaseState, state, "lease state"),
-                limit=_page_size(limit),
-                cursor=cursor,
-            ),
-            limit,
-        )
+        return self._all(asking.list_leases(agent, session, credential, token, state, limit), limit)
 
     def get(self, id: str) -> Lease:
         """One lease."""
@@ -387,7 +310,7 @@ class Leases(_Noun):
             LeaseAtMaximum: It can't be extended any further; request a new lease.
             Conflict: It has expired or was revoked.
         """
-        return self._adapter.perform(ask.RenewLease(id=id, ttl=_duration(ttl, "TTL")))
+        return self._adapter.perform(asking.renew_lease(id, ttl))
 
     def revoke(self, id: str) -> Lease:
         """End a lease. The value that it delivered works until the credential is rotated."""
@@ -397,7 +320,7 @@ class Leases(_Noun):
         self, *, agent: str | None = None, session: str | None = None, credential: str | None = None
     ) -> Revocation:
         """End all active leases within reach that match; at least one filter is needed."""
-        return self._adapter.perform(ask.RevokeLeases(agent=agent, session_id=session, credential_name=credential))
+        return self._adapter.perform(asking.revoke_leases(agent, session, credential))
 
 
 class Tokens(_Noun):
@@ -413,6 +336,7 @@ class Tokens(_Noun):
         credentials: Sequence[str] = (),
         ttl: AnyDuration | None = None,
         max_lease_ttl: AnyDuration | None = None,
+        requests_per_minute: int | None = None,
     ) -> IssuedToken:
         """Mint a token for exactly one of ``agent``, ``human`` and ``operator``. Its secret is shown only now.
 
@@ -425,22 +349,16 @@ class Tokens(_Noun):
                 in ``allowedIdentities``.
             ttl: How long it authenticates; 90 days if None.
             max_lease_ttl: Longest that a lease of it may live.
+            requests_per_minute: How many requests it may make of a server, its sessions' included; None: as many as
+                the server lets any token make.
         """
         return self._adapter.perform(
-            ask.CreateToken(
-                agent=agent,
-                email=human,
-                operator=operator,
-                role=None if role is None else _enum(Role, role, "role"),
-                credentials=tuple(credentials),
-                ttl=_duration(ttl, "TTL"),
-                max_lease_ttl=_duration(max_lease_ttl, "maximum lease TTL"),
-            )
+            asking.create_token(agent, human, operator, role, credentials, ttl, max_lease_ttl, requests_per_minute)
         )
 
     def list(self) -> "builtins.list[Token]":
         """Tokens, newest first, without those of sessions."""
-        return self._all(lambda cursor: ask.ListTokens(cursor=cursor))
+        return self._all(ask.ListTokens(limit=ask.MAX_PAGE_SIZE))
 
     def get(self, id: str) -> Token:
         """One token, without its secret."""
@@ -448,7 +366,7 @@ class Tokens(_Noun):
 
     def rotate(self, id: str, *, ttl: AnyDuration | None = None) -> IssuedToken:
         """Replace the secret; id, sessions and leases stay, the old secret dies at once."""
-        return self._adapter.perform(ask.RotateToken(id=id, ttl=_duration(ttl, "TTL")))
+        return self._adapter.perform(asking.rotate_token(id, ttl))
 
     def revoke(self, id: str) -> Revocation:
         """End a token, its sessions and their leases, in one step."""
@@ -469,21 +387,13 @@ class Sessions(_Noun):
         Raises:
             Conflict: The id is not free: it ended, or is another agent's.
         """
-        return self._adapter.perform(ask.OpenSession(id=id, claimed=dict(claimed or {})))
+        return self._adapter.perform(asking.open_session(id, claimed))
 
     def list(
         self, *, agent: str | None = None, state: SessionState | str | None = None, limit: int | None = None
     ) -> "builtins.list[Session]":
         """Sessions within reach, newest first."""
-        return self._all(
-            lambda cursor: ask.ListSessions(
-                agent=agent,
-                state=None if state is None else _enum(SessionState, state, "session state"),
-                limit=_page_size(limit),
-                cursor=cursor,
-            ),
-            limit,
-        )
+        return self._all(asking.list_sessions(agent, state, limit), limit)
 
     def get(self, id: str) -> Session:
         """One session."""
@@ -496,17 +406,6 @@ class Sessions(_Noun):
     def touch(self) -> Session:
         """Give a sign of life of the session whose token this connection uses; needed every 15 minutes."""
         return self._adapter.perform(ask.TouchSession())
-
-
-_FILTER_FIELDS = {
-    "identity.type": "identity_type",
-    "identity.name": "identity_name",
-    "identity.userId": "identity_user_id",
-    "identity.email": "identity_email",
-    "identity.sessionId": "identity_session_id",
-    "credentialName": "credential_name",
-    "leaseId": "lease_id",
-}
 
 
 class AuditLog(_Noun):
@@ -540,17 +439,15 @@ class AuditLog(_Noun):
             until: Before.
             limit: None for all.
         """
-        base = self._request(filter or {}, agent, session, credential, lease, events, since, until)
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
         items: list[AuditEntry] = []
-        cursor = None
         while True:
-            page = self._adapter.perform(
-                ask.QueryAudit(**base, cursor=cursor, limit=_page_size(None if limit is None else limit - len(items)))
-            )
+            size = asking.page_size(None if limit is None else limit - len(items))
+            page = self._adapter.perform(replace(request, limit=size))
             items = [*page.items, *items]
-            cursor = page.next_cursor
-            if cursor is None or (limit is not None and len(items) >= limit):
+            if page.next_cursor is None or (limit is not None and len(items) >= limit):
                 return items
+            request = replace(request, cursor=page.next_cursor)
 
     def after(
         self,
@@ -566,48 +463,54 @@ class AuditLog(_Noun):
         until: datetime | None = None,
     ) -> Iterator[AuditEntry]:
         """All entries after ``seq`` (-1: from the start) that match, oldest first, up to the end of the log now."""
-        base = self._request(filter or {}, agent, session, credential, lease, events, since, until)
-        cursor = None
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
+        request = replace(request, after_seq=seq, limit=ask.MAX_PAGE_SIZE)
         while True:
-            request = ask.QueryAudit(**base, after_seq=seq, cursor=cursor, limit=ask.MAX_PAGE_SIZE)
             page = self._adapter.perform(request)
             yield from page.items
-            cursor = page.next_cursor
-            if cursor is None:
+            if page.next_cursor is None:
                 return
+            request = replace(request, cursor=page.next_cursor)
 
-    @staticmethod
-    def _request(
-        filter: Mapping[str, str],
-        agent: str | None,
-        session: str | None,
-        credential: str | None,
-        lease: str | None,
-        events: Sequence[Event | str],
-        since: datetime | None,
-        until: datetime | None,
-    ) -> dict[str, Any]:
-        fields: dict[str, Any] = {
-            "agent": agent,
-            "session_id": session,
-            "credential_name": credential,
-            "lease_id": lease,
-            "since": since,
-            "until": until,
-        }
-        wanted = [_enum(Event, event, "event") for event in events]
-        for key, value in filter.items():
-            if key == "event":
-                wanted.append(_enum(Event, value, "event"))
-                continue
-            field = _FILTER_FIELDS.get(key)
-            if field is None:
-                known = ", ".join([*_FILTER_FIELDS, "event"])
-                raise InvalidInput("The audit log has no such field to filter by.", hint=f"Fields: {known}.")
-            if fields.get(field) not in (None, value):
-                raise InvalidInput(f"{key} is asked for twice, with two values.", hint="Name it once.")
-            fields[field] = value
-        return fields | {"events": tuple(wanted)}
+    def follow(
+        self,
+        after_seq: int | None = None,
+        filter: Mapping[str, str] | None = None,
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        credential: str | None = None,
+        lease: str | None = None,
+        events: Sequence[Event | str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        poll_seconds: float = 0.5,
+        on_state: OnState | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Entries that match as they come, oldest first, none twice and none left out.
+
+        It ends when the vault is closed, which another thread may do. A server that can't be reached any more is tried
+        again and again; an error that trying again does not mend, such as a revoked token, is raised.
+
+        Args:
+            after_seq: Begin after this ``seq`` (-1: from the start); None: with what comes from now on.
+            filter: As for :meth:`query`, like all that follow.
+            agent: The whole trail of an agent.
+            session: The whole trail of a run.
+            credential: Entries about one credential.
+            lease: Entries about one lease.
+            events: Any of these events.
+            since: Not before.
+            until: Before.
+            poll_seconds: How often the vault of this machine is looked at; a server tells by itself.
+            on_state: Is called with False when the server is out of reach, and with True when it is back.
+        """
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
+        if after_seq is None:
+            after_seq = following.last_seq(self._adapter.perform(following.newest(request)))
+        return self._adapter.follow(
+            replace(request, after_seq=after_seq), poll_seconds=poll_seconds, on_state=on_state or (lambda _: None)
+        )
 
 
 class Tenants(_Noun):
@@ -617,17 +520,11 @@ class Tenants(_Noun):
         self, id: str, *, default_lease_ttl: AnyDuration | None = None, max_lease_ttl: AnyDuration | None = None
     ) -> Tenant:
         """Create a tenant with its own keys and its own audit log."""
-        return self._adapter.perform(
-            ask.CreateTenant(
-                id=id,
-                default_lease_ttl=_duration(default_lease_ttl, "default lease TTL"),
-                max_lease_ttl=_duration(max_lease_ttl, "maximum lease TTL"),
-            )
-        )
+        return self._adapter.perform(asking.create_tenant(id, default_lease_ttl, max_lease_ttl))
 
     def list(self) -> "builtins.list[Tenant]":
         """All tenants by name."""
-        return self._all(lambda cursor: ask.ListTenants(cursor=cursor))
+        return self._all(ask.ListTenants(limit=ask.MAX_PAGE_SIZE))
 
     def get(self, id: str) -> Tenant:
         """One tenant."""
@@ -637,59 +534,4 @@ class Tenants(_Noun):
         self, id: str, *, default_lease_ttl: AnyDuration | None = None, max_lease_ttl: AnyDuration | None = None
     ) -> Tenant:
         """Change settings; what is None stays. Needs the role admin in the tenant."""
-        return self._adapter.perform(
-            ask.UpdateTenant(
-                id=id,
-                default_lease_ttl=_duration(default_lease_ttl, "default lease TTL"),
-                max_lease_ttl=_duration(max_lease_ttl, "maximum lease TTL"),
-            )
-        )
-
-
-def allowed_identities(allow: Sequence[str]) -> tuple[AllowedIdentity, ...]:
-    """``agent:GLOB`` and ``human:GLOB`` as allowed identities.
-
-    Raises:
-        InvalidInput: One is neither.
-    """
-    result = []
-    for text in allow:
-        kind, _, glob = text.partition(":")
-        match kind:
-            case "agent":
-                result.append(AllowedIdentity(type="agent", name=check_glob(glob, "agent")))
-            case "human":
-                result.append(AllowedIdentity(type="human", email=check_glob(glob, "human")))
-            case _:
-                raise InvalidInput(
-                    "An allowed identity is agent:GLOB or human:GLOB.", hint="For example agent:deploy-*"
-                )
-    return tuple(result)
-
-
-def _secret(value: str | Secret) -> Secret:
-    return value if isinstance(value, Secret) else Secret(value)
-
-
-def _duration(value: AnyDuration | None, what: str) -> Duration | None:
-    return None if value is None else Duration.parse(value, what=what)
-
-
-def _changed_duration(value: AnyDuration | None, what: str) -> "Duration | UnsetType | None":
-    return UNSET if value is None else None if value == "none" else _duration(value, what)
-
-
-def _enum(kind: type[E], value: str, what: str) -> E:
-    for member in kind:  # the enumeration's own error would quote the value
-        if member.value == value:
-            return member
-    known = ", ".join(member.value for member in kind)
-    raise InvalidInput(f"There is no such {what}.", hint=f"One of: {known}.")
-
-
-def _page_size(wanted: int | None) -> int:
-    if wanted is None:
-        return ask.MAX_PAGE_SIZE
-    if wanted < 1:
-        raise InvalidInput("The limit must be at least 1.", hint="Leave it out for the default.")
-    return min(wanted, ask.MAX_PAGE_SIZE)
+        return self._adapter.perform(asking.update_tenant(id, default_lease_ttl, max_lease_ttl))

@@ -4,6 +4,7 @@ The prefix lets secret scanners find one; the check digits catch a typo without 
 """
 
 import hashlib
+import hmac
 import re
 import zlib
 
@@ -40,6 +41,11 @@ def token_hash(secret: Secret) -> bytes:
 def hash_of(secret: Secret) -> bytes:
     """The SHA-256 of a token secret."""
     return hashlib.sha256(secret.reveal().encode("ascii")).digest()
+
+
+def answer_key(secret: Secret) -> bytes:
+    """A key that only the bearer of the token has: for answers that are kept for nobody else."""
+    return hmac.digest(secret.reveal().encode("ascii"), b"vaultctl idempotent answers", "sha256")
 
 
 def _check_digits(body: str) -> str:

@@ -12,6 +12,8 @@ from urllib.parse import unquote, unquote_plus
 _ENCODED_FROM = 6
 """Secrets of fewer bytes are looked for as text only: their encodings are too short to mean anything."""
 
+_APART = b"\xff\xff"
+
 _JSON_ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 _JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}", re.ASCII)
@@ -19,17 +21,30 @@ _HEX_RUN = re.compile(r"[0-9A-Fa-f]{12,}", re.ASCII)
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
+class Text:
+    """Text that is looked through for secrets; what it can be read as is found out once."""
+
+    def __init__(self, text: str) -> None:
+        self._readings = tuple(dict.fromkeys(_readings(text)))
+        # Between them stands what no text has in it.
+        self._decoded = _APART.join(dict.fromkeys(data for reading in self._readings for data in _decodings(reading)))
+
+    def discloses(self, secrets: Iterable[str]) -> bool:
+        """Whether it holds one of ``secrets``, in one of its forms."""
+        for secret in secrets:
+            for reading in self._readings:
+                if secret in reading:
+                    return True
+            if self._decoded:
+                data = secret.encode("utf-8", "surrogatepass")
+                if len(data) >= _ENCODED_FROM and data in self._decoded:
+                    return True
+        return False
+
+
 def discloses(text: str, secrets: Iterable[str]) -> bool:
     """Whether ``text`` holds one of ``secrets``, in one of its forms."""
-    readings = tuple(dict.fromkeys(_readings(text)))
-    decoded = tuple(dict.fromkeys(data for reading in readings for data in _decodings(reading)))
-    for secret in secrets:
-        if any(secret in reading for reading in readings):
-            return True
-        data = secret.encode("utf-8", "surrogatepass")
-        if len(data) >= _ENCODED_FROM and any(data in one for one in decoded):
-            return True
-    return False
+    return Text(text).discloses(secrets)
 
 
 def _readings(text: str) -> Iterator[str]:

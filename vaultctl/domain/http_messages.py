@@ -105,7 +105,7 @@ def decode_answer(request: ask.Request[T], body: bytes) -> T:
 
 
 def _query_fields(kind: type[ask.Request[Any]], query: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    named, several = _query_names(kind)
+    named, several, textual = _query_names(kind)
     fields: dict[str, Any] = {}
     for name, value in query:
         field = named.get(name)
@@ -115,18 +115,21 @@ def _query_fields(kind: type[ask.Request[Any]], query: Iterable[tuple[str, str]]
             fields.setdefault(field, []).append(value)
         elif field in fields:
             raise InvalidInput(f"The query parameter {name} is there twice.", hint="Name it once.")
+        elif field not in textual and value.lower() == "null":  # which would be read as if it were not there
+            raise InvalidInput(f"The query parameter {name} has no value.", hint="Leave it out.")
         else:
             fields[field] = value
     return fields
 
 
 @lru_cache
-def _query_names(kind: type[ask.Request[Any]]) -> tuple[dict[str, str], frozenset[str]]:
-    """The JSON names of fields by their query names, and those of them that can be there several times."""
+def _query_names(kind: type[ask.Request[Any]]) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
+    """The JSON names of fields by their query names, those that can be there several times, and those of any text."""
     route = ROUTES[kind]
     names = {json_name(field.name): field.type for field in msgspec.structs.fields(kind)}
     named = {route.query.get(name, name): name for name in names if name not in route.path_fields}
-    return named, frozenset(name for name, type in names.items() if get_args(type)[-1:] == (Ellipsis,))
+    several = frozenset(name for name, type in names.items() if get_args(type)[-1:] == (Ellipsis,))
+    return named, several, frozenset(name for name, type in names.items() if str in (type, *get_args(type)))
 
 
 def _segment(text: str) -> str:

@@ -11,13 +11,18 @@ _EMAIL_GLOB = re.compile(r"[A-Za-z0-9._%+@*?-]{1,254}", re.ASCII)
 _SESSION = re.compile(r"(?:cortex|mcp)_sess_[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
+def is_name(text: str) -> bool:
+    """Whether ``text`` is a legal name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def check_name(name: str, what: str) -> str:
     """``name`` itself, if it is a legal name of a ``what`` (tenant, credential, agent).
 
     Raises:
         InvalidInput: It is not; the text is not quoted, since it may be a secret in the wrong place.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InvalidInput(
             f"That is not a {what} name.",
             hint="Names are 1 to 128 of a-z, 0-9, '.', '_' and '-', and start with a letter or digit.",

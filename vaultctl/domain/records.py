@@ -40,7 +40,10 @@ class Role(StrEnum):
     @property
     def rank(self) -> int:
         """Position in the order of strength, 0 for viewer."""
-        return list(Role).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {role: rank for rank, role in enumerate(Role)}
 
 
 class CredentialType(StrEnum):
@@ -104,11 +107,13 @@ class Event(StrEnum):
     LEASE_EXPIRED = "lease.expired"
     LEASE_REVOKED = "lease.revoked"
     LEASE_DENIED = "lease.denied"
+    LEASE_REPLAYED = "lease.replayed"
     ACCESS_DENIED = "access.denied"
     TOKEN_CREATED = "token.created"
     TOKEN_ROTATED = "token.rotated"
     TOKEN_REVOKED = "token.revoked"
     TOKEN_EXCHANGED = "token.exchanged"
+    TOKEN_REPLAYED = "token.replayed"
     SESSION_STARTED = "session.started"
     SESSION_ENDED = "session.ended"
     ACL_UPDATED = "acl.updated"
@@ -233,6 +238,7 @@ class Token(Record):
     email: str | None = None
     user_id: str | None = None
     max_lease_ttl: Duration | None = None
+    requests_per_minute: int | None = None
     parent: str | None = None
     session_id: str | None = None
     rotated_at: datetime | None = None

@@ -5,7 +5,7 @@ is generic in. Who asks is never in the request: identity comes from the token.
 """
 
 from datetime import datetime
-from typing import Generic, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -42,6 +42,8 @@ MAX_PAGE_SIZE = 1_000
 
 
 Answer = TypeVar("Answer", covariant=True)
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A point in time that says its offset."""
 
 
 class Request(Record, Generic[Answer], forbid_unknown_fields=True):
@@ -176,6 +178,8 @@ class CreateToken(Request[IssuedToken]):
     credentials: tuple[str, ...] = ()
     ttl: Duration | None = None
     max_lease_ttl: Duration | None = None
+    requests_per_minute: int | None = None
+    """How many requests a server takes from it; None: as many as the server lets any token make."""
 
 
 class ListTokens(Request[Page[Token]]):
@@ -254,8 +258,8 @@ class QueryAudit(Request[Page[AuditEntry]]):
     credential_name: str | None = None
     lease_id: str | None = None
     events: tuple[Event, ...] = ()
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     identity_type: Literal["human", "agent"] | None = None
     identity_name: str | None = None
     identity_user_id: str | None = None

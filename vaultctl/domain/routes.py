@@ -132,7 +132,8 @@ def match(method: str, segments: Sequence[str]) -> Match | None:
         methods = _BY_PATTERN.get(pattern)
         if methods is None:
             continue
-        allowed.extend(methods)
+        if not allowed:  # of the path that is meant, should both be there
+            allowed.extend(methods)
         kind = methods.get(method)
         if kind is not None:
             return Match(kind, dict(zip(ROUTES[kind].path_fields, values, strict=True)), ())

@@ -18,6 +18,12 @@ SESSION_IDLE_LIMIT = timedelta(minutes=15)
 TOUCH_INTERVAL = timedelta(minutes=1)
 """How old the last recorded sign of life may be before a use of the session records a new one."""
 
+IDEMPOTENCY_KEPT = timedelta(hours=24)
+"""For how long a repeated request with the same ``Idempotency-Key`` is known."""
+
+ANSWER_KEPT = timedelta(minutes=10)
+"""For how long an answer with a token in it is kept for that, sealed."""
+
 DEFAULT_TOKEN_TTL = Duration(days=90)
 DEFAULT_LEASE_TTL = Duration(hours=1)
 DEFAULT_MAX_LEASE_TTL = Duration(hours=24)
@@ -49,6 +55,7 @@ class Caller(NamedTuple):
         expires_at: When its authority ends; None for the owner.
         is_operator: May administer tenants and the vault itself.
         session_last_seen: The last recorded sign of life of the session.
+        requests_per_minute: How many requests its token may make; None: as many as the server lets any token make.
     """
 
     tenant: str
@@ -61,6 +68,7 @@ class Caller(NamedTuple):
     expires_at: datetime | None = None
     is_operator: bool = False
     session_last_seen: datetime | None = None
+    requests_per_minute: int | None = None
 
     @property
     def is_agent(self) -> bool:

@@ -17,6 +17,11 @@ def to_micros(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def micros_of(span: timedelta) -> int:
+    """``span`` in microseconds."""
+    return span // _MICROSECOND
+
+
 def from_micros(micros: int) -> datetime:
     """The moment ``micros`` microseconds after 1970, in UTC."""
     return _EPOCH + timedelta(microseconds=micros)
@@ -24,7 +29,7 @@ def from_micros(micros: int) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """``moment`` in UTC as RFC 3339 with microseconds, always the same width, so that text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_moment(text: str, now: datetime, *, what: str = "time") -> datetime:

@@ -4,31 +4,48 @@ Authority is the intersection along token → session, established anew at each 
 """
 
 import json
+from functools import lru_cache
 from typing import NamedTuple
 
+from vaultctl.crypto.tokens import answer_key, token_hash
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import NotAuthenticated
 from vaultctl.domain.records import Identity, Role, SessionState
 from vaultctl.domain.rules import SESSION_IDLE_LIMIT, TOUCH_INTERVAL, Caller, Refusal
-from vaultctl.domain.times import SECOND, from_micros
+from vaultctl.domain.secrets import Secret
+from vaultctl.domain.times import from_micros, micros_of
 from vaultctl.engine.refusals import Refused
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.interface import Where
 from vaultctl.store.rows import SessionRow, TokenRow
 
 VAULT_TENANT = "_vault"
 """Where operators' tokens and the vault's own log live. No tenant can have this name."""
 
-IDLE_LIMIT_MICROS = int(SESSION_IDLE_LIMIT.total_seconds()) * SECOND
-_TOUCH_INTERVAL_MICROS = int(TOUCH_INTERVAL.total_seconds()) * SECOND
+IDLE_LIMIT_MICROS = micros_of(SESSION_IDLE_LIMIT)
+_TOUCH_INTERVAL_MICROS = micros_of(TOUCH_INTERVAL)
 
 
 class Bearer(NamedTuple):
-    """Whoever presents a token. Only its hash gets this far."""
+    """Whoever presents a token. The token itself does not get this far.
+
+    Attributes:
+        token_hash: By which the vault knows the token.
+        tenant: The tenant that the caller expects the token to be of.
+        answer_key: Seals answers that only the token's bearer can open again; empty: none are kept.
+    """
 
     token_hash: bytes
     tenant: str | None = None
-    """The tenant that the caller expects the token to be of."""
+    answer_key: bytes = b""
+
+    @classmethod
+    def of(cls, token: Secret, tenant: str | None = None) -> "Bearer":
+        """The bearer of ``token``.
+
+        Raises:
+            NotAuthenticated: The text is no token, or a mistyped one.
+        """
+        return cls(token_hash(token), tenant, answer_key(token))
 
     def __repr__(self) -> str:
         return "Bearer(****)"
@@ -56,10 +73,9 @@ def authenticate(tx: Transaction, principal: Principal) -> Caller:
         tx.tenant(principal.tenant)
         identity = Identity(type="human", user_id="owner", email=principal.email)
         return Caller(principal.tenant, identity, Role.ADMIN, is_operator=True)
-    rows = tx.find(TokenRow, Where("hash", "=", principal.token_hash), limit=1)
-    if not rows:
+    token = tx.token(principal.token_hash)
+    if token is None:
         raise _unknown()
-    token = rows[0]
     if principal.tenant not in (None, token.tenant) and token.kind != "operator":
         raise Refused(Refusal("tenant", _unknown()), token.tenant, identity_of(token))
     return caller_of(tx, token)
@@ -97,14 +113,20 @@ def _caller(token: TokenRow, authority: TokenRow, session: SessionRow | None = N
         tenant=token.tenant,
         identity=identity_of(token),
         role=min(Role(token.role), Role(authority.role), key=lambda role: role.rank),
-        scopes=(tuple(json.loads(authority.credentials)),),
+        scopes=(_globs(authority.credentials),),
         max_lease_ttl=None if max_ttl is None else Duration.of(max_ttl),
         token_id=authority.id,
         session_id=token.session_id,
         expires_at=from_micros(min(token.expires_at, authority.expires_at)),
         is_operator=token.kind == "operator",
         session_last_seen=None if session is None else from_micros(session.last_seen_at),
+        requests_per_minute=authority.requests_per_minute,
     )
+
+
+@lru_cache
+def _globs(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
 
 
 def identity_of(token: TokenRow) -> Identity:

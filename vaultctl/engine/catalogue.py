@@ -14,13 +14,17 @@ _MANY = 5_000
 
 def find_credential(tx: Transaction, caller: Caller, name: str) -> CredentialRow | None:
     """A credential by name. For an agent a missing one takes as long as one that is there and out of its reach."""
-    row = tx.get(CredentialRow, caller.tenant, name)
-    if row is None and caller.is_agent:
-        decoy = CredentialRow(
+    if not caller.is_agent:
+        return tx.get(CredentialRow, caller.tenant, name)
+
+    def decoy() -> CredentialRow:
+        return CredentialRow(
             caller.tenant, name, "", "", "", 1, "{}", "{}", None, None, "[]", "value", tx.now, "", tx.now
         )
-        tx.check_decoy(decoy)
-        within_scope(caller, name, views.policy_of(decoy))
+
+    row = tx.get(CredentialRow, caller.tenant, name, decoy=decoy)
+    if row is None:
+        within_scope(caller, name, views.policy_of(decoy()))
     return row
 
 

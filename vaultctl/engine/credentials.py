@@ -200,8 +200,8 @@ def delete_credential(tx: Transaction, caller: Caller, request: ask.DeleteCreden
     """Destroy a credential and all its values. Leases end; what the log says of it stays."""
     _require(tx, caller, Role.MANAGER, request.name)
     row = _visible(tx, caller, request.name)
-    tx.delete(CredentialRow, Where("tenant", "=", row.tenant), Where("name", "=", row.name))
-    tx.delete(VersionRow, Where("tenant", "=", row.tenant), Where("credential_id", "=", row.id))
+    tx.delete(CredentialRow, row.tenant, Where("name", "=", row.name))
+    tx.delete(VersionRow, row.tenant, Where("credential_id", "=", row.id))
     ended = leases.revoke_all(tx, caller.identity, "credential deleted", _leases_of(row))
     _audit(tx, caller, Event.CREDENTIAL_DELETED, row, {"version": row.version, "leases": ended})
     return Revocation(leases=ended)

@@ -6,14 +6,19 @@ content without its commit, so that one operation or sixty-four can share a comm
 
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InternalError, NotAllowed
 from vaultctl.domain.rules import Caller, Refusal
 from vaultctl.engine.authentication import VAULT_TENANT, Principal, authenticate, touch
+from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.refusals import Refused, refuse_if
 from vaultctl.engine.transaction import Transaction
+
+if TYPE_CHECKING:
+    from vaultctl.engine.idempotency import Idempotency
 
 _Function = Callable[[Transaction, Caller, Any], Any]
 
@@ -37,8 +42,13 @@ class Operation(NamedTuple):
 
     def load(self) -> _Function:
         """The function itself."""
-        function: _Function = getattr(importlib.import_module(f"vaultctl.engine.{self.module}"), self.function)
-        return function
+        return _load(self.module, self.function)
+
+
+@cache
+def _load(module: str, function: str) -> _Function:
+    found: _Function = getattr(importlib.import_module(f"vaultctl.engine.{module}"), function)
+    return found
 
 
 OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
@@ -76,26 +86,56 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
 }
 
 
+class Call(NamedTuple):
+    """What one caller asks for.
+
+    Attributes:
+        principal: Who asks.
+        request: What for.
+        idempotency: Makes a repeated call the same one.
+    """
+
+    principal: Principal
+    request: ask.Request[Any]
+    idempotency: "Idempotency | None" = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it needs a write transaction even if nothing is refused."""
+        return OPERATIONS[type(self.request)].writes
+
+
 class Outcome(NamedTuple):
     """What an operation came to: its answer, or the refusal whose entry is in the transaction."""
 
     answer: Any = None
     refused: Refused | None = None
     caller: Caller | None = None
+    """Who it was; None if a refusal came before that was established."""
 
 
-def apply(tx: Transaction, principal: Principal, request: ask.Request[Any]) -> Outcome:
+def apply(tx: Transaction, call: Call) -> Outcome:
     """Authenticate, run the operation, and buffer its audit entries; the caller commits.
 
     Raises:
-        VaultError: The request failed without being refused; the transaction must roll back.
+        VaultError: The request failed without being refused. If it had written, the transaction must roll back.
+        Conflicted: The transaction must roll back and run again.
     """
+    principal, request, idempotency = call
     operation = OPERATIONS[type(request)]
+    if tx.writable:
+        tx.hold(tenants_of(tx, principal, request))
     writes_before = tx.writes
+    caller = None
     try:
         caller = authenticate(tx, principal)
         refuse_if(caller, _outside_tenant(caller, operation))
-        answer = operation.load()(tx, caller, request)
+        if idempotency is None or not operation.writes:
+            answer = operation.load()(tx, caller, request)
+        else:
+            from vaultctl.engine.idempotency import perform_once
+
+            answer = perform_once(tx, principal, caller, request, idempotency, operation.load())
     except Refused as refused:
         if tx.writes != writes_before:
             raise InternalError(f"{operation.name} refused after it had written.") from None
@@ -108,7 +148,7 @@ def apply(tx: Transaction, principal: Principal, request: ask.Request[Any]) -> O
             credential_name=refused.credential_name,
             lease_id=refused.lease_id,
         )
-        return Outcome(refused=refused)
+        return Outcome(refused=refused, caller=caller)
     if tx.writable:
         touch(tx, caller)
     return Outcome(answer=answer, caller=caller)

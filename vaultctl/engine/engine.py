@@ -1,20 +1,27 @@
-"""The engine of one open vault: runs requests, each in a transaction of its own."""
+"""The engine of one open vault: runs requests in transactions, one by one or many in one."""
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import VaultUnavailable
+from vaultctl.domain.errors import VaultError, VaultUnavailable
 from vaultctl.domain.ids import RandomBytes
 from vaultctl.engine import reaper
 from vaultctl.engine.authentication import Principal, needs_touch
-from vaultctl.engine.dispatch import OPERATIONS, apply
+from vaultctl.engine.dispatch import Call, Outcome, apply
+from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.keys import Keys
+from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.interface import Store, StoreTransaction
+from vaultctl.store.interface import Conflicted, Store, StoreTransaction
 from vaultctl.store.rows import VaultRow
+
+if TYPE_CHECKING:
+    from vaultctl.engine.idempotency import Idempotency
+    from vaultctl.engine.memory import Memory
 
 T = TypeVar("T")
 
@@ -22,6 +29,37 @@ REAP_BATCH = 200
 
 BRIEFLY = 0.1
 """Seconds to wait for other writers where nothing depends on it."""
+
+
+class Spoiled(Exception):
+    """One of several calls can't share their transaction, which was rolled back.
+
+    Attributes:
+        index: Which one.
+    """
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class Written(NamedTuple):
+    """What a committed transaction came to.
+
+    Attributes:
+        results: The outcome of each call, or the error of one that failed without having written anything.
+        grown: The tenants whose logs grew.
+    """
+
+    results: Sequence[Outcome | VaultError]
+    grown: frozenset[str]
+
+
+class Reaped(NamedTuple):
+    """What the reaper recorded: how much, and in which tenants' logs."""
+
+    records: int
+    grown: frozenset[str]
 
 
 class Engine:
@@ -37,71 +75,148 @@ class Engine:
         self._store = store
         self._keys = Keys(root, random)
         self._random = random
-        with store.read() as tx:
-            vault = require_vault(tx)
-            self._keys.require_root_of(vault)
-        self.vault_id = vault.id
+        self.vault_id = rerun(self._require_vault)
 
-    def perform(self, principal: Principal, request: ask.Request[T]) -> T:
+    def perform(self, principal: Principal, request: ask.Request[T], idempotency: "Idempotency | None" = None) -> T:
         """The answer to ``request``. Its audit entries are committed before this returns or raises a refusal.
 
         Raises:
             VaultError: The request was refused or failed.
         """
-        operation = OPERATIONS[type(request)]
-        if not operation.writes:
-            with self._store.read() as store_tx:
-                tx = self._transaction(store_tx)
-                outcome = apply(tx, principal, request)
-                is_sign_of_life = outcome.caller is not None and needs_touch(outcome.caller, tx)
+        call = Call(principal, request, idempotency)
+        if not call.writes:
+            outcome, is_sign_of_life = rerun(lambda: self.read(call))
             if is_sign_of_life:
                 self._touch(principal)
             if outcome.refused is None:
                 return cast("T", outcome.answer)
             # A refusal is judged again where it can be recorded.
-        with self._store.write() as store_tx:
+        return cast("T", answer_of(rerun(lambda: self.write([call])).results[0]))
+
+    def read(self, call: Call) -> tuple[Outcome, bool]:
+        """What a call that changes nothing comes to, and whether it is a sign of life of the caller's session.
+
+        Neither that nor a refusal is recorded here.
+
+        Raises:
+            VaultError: The call failed.
+            Conflicted: It may be run again.
+        """
+        with self._store.read() as store_tx:
             tx = self._transaction(store_tx)
-            outcome = apply(tx, principal, request)
-            tx.finish()
-        if outcome.refused is not None:
-            raise outcome.refused.refusal.error
-        return cast("T", outcome.answer)
+            outcome = apply(tx, call)
+            caller = outcome.caller if outcome.refused is None else None
+            return outcome, caller is not None and needs_touch(caller, tx)
+
+    def write(self, calls: Sequence[Call], memory: "Memory | None" = None, patience: float | None = None) -> Written:
+        """Run ``calls``, one after the other, in one transaction that is committed before this returns.
+
+        Args:
+            calls: What to run.
+            memory: What earlier transactions left behind, and where this one leaves it.
+            patience: Seconds to wait for other writers, if not the store's own.
+
+        Raises:
+            VaultError: The only call failed after it had written, or the transaction could not be committed.
+            Spoiled: One of several calls failed after it had written, or in an unexpected way.
+            Conflicted: The transaction was rolled back and may be run again.
+        """
+        results: list[Outcome | VaultError] = []
+        try:
+            with self._store.write(patience) as store_tx:
+                tx = self._transaction(store_tx, memory)
+                if len(calls) > 1:  # all at once, in order of name: so that nodes don't wait for each other
+                    tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
+                for call in calls:
+                    results.append(_result(tx, call))
+                grown = tx.finish()
+        except Conflicted:
+            raise
+        except Exception:
+            if len(calls) == 1 or len(results) == len(calls):
+                raise
+        else:
+            tx.committed()
+            return Written(results, grown)
+        raise Spoiled(len(results))
 
     def reap(self, limit: int = REAP_BATCH, *, patience: float | None = None) -> int:
         """Record what has ended by itself, at most ``limit`` of each kind; answers how many records.
 
         ``patience`` is how many seconds to wait for other writers, if not the store's own.
         """
-        with self._store.read() as store_tx:
-            if not reaper.is_due(self._transaction(store_tx)):
-                return 0
-        with self._store.write(patience) as store_tx:
-            tx = self._transaction(store_tx)
-            count = reaper.reap(tx, limit)
-            tx.finish()
-        return count
+        return self.reap_some(limit, patience=patience).records
+
+    def reap_some(self, limit: int, *, patience: float | None = None) -> Reaped:
+        """Like :meth:`reap`; tells in whose logs it was recorded, too.
+
+        Nodes share the work: tenants that another one holds are left to it, unless nothing else is due.
+        """
+        return rerun(lambda: self._reap(limit, patience))
 
     def inspect(self) -> tuple[list[str], list[str]]:
         """What :mod:`vaultctl.engine.inspection` finds: changed rows, and tenants with incomplete logs."""
         from vaultctl.engine import inspection
 
+        def look() -> tuple[list[str], list[str]]:
+            with self._store.read() as store_tx:
+                tx = self._transaction(store_tx)
+                return inspection.changed_rows(tx), inspection.incomplete_logs(tx)
+
+        return rerun(look)
+
+    def ping(self) -> None:
+        """Read something from the store.
+
+        Raises:
+            VaultError: It can't be read.
+            Conflicted: It can't be read now.
+        """
         with self._store.read() as store_tx:
-            tx = self._transaction(store_tx)
-            return inspection.changed_rows(tx), inspection.incomplete_logs(tx)
+            require_vault(store_tx)
 
     def close(self) -> None:
         """Close the store."""
         self._store.close()
 
+    def _require_vault(self) -> str:
+        with self._store.read() as tx:
+            vault = require_vault(tx)
+            self._keys.require_root_of(vault)
+        return vault.id
+
     def _touch(self, principal: Principal) -> None:
         """Record a sign of life, unless another writer is busy for long: who reads does not wait for that."""
-        with suppress(VaultUnavailable), self._store.write(BRIEFLY) as store_tx:
-            tx = self._transaction(store_tx)
-            apply(tx, principal, ask.TouchSession())
-            tx.finish()
+        with suppress(VaultUnavailable, Conflicted):
+            self.write([Call(principal, ask.TouchSession())], patience=BRIEFLY)
 
-    def _transaction(self, store_tx: StoreTransaction) -> Transaction:
-        return Transaction(store_tx, self._keys, self._random)
+    def _reap(self, limit: int, patience: float | None) -> Reaped:
+        with self._store.read() as store_tx:
+            due = reaper.due_tenants(self._transaction(store_tx))
+        if not due:
+            return Reaped(0, frozenset())
+        with self._store.write(patience) as store_tx:
+            tx = self._transaction(store_tx)
+            held = tx.hold(due, wait=False) or tx.hold({next(iter(due))})
+            count = reaper.reap(tx, held, limit)
+            grown = tx.finish()
+        return Reaped(count, grown)
+
+    def _transaction(self, store_tx: StoreTransaction, memory: "Memory | None" = None) -> Transaction:
+        return Transaction(store_tx, self._keys, self._random, memory)
+
+
+def answer_of(result: Outcome | VaultError) -> Any:
+    """The answer that a call came to.
+
+    Raises:
+        VaultError: It was refused, or failed.
+    """
+    if isinstance(result, VaultError):
+        raise result
+    if result.refused is not None:
+        raise result.refused.refusal.error
+    return result.answer
 
 
 def require_vault(tx: StoreTransaction) -> VaultRow:
@@ -115,3 +230,14 @@ def require_vault(tx: StoreTransaction) -> VaultRow:
         raise VaultUnavailable("The database holds no vault.", hint="Restore it from a backup, or run: vaultctl init")
     vault: VaultRow = rows[0]
     return vault
+
+
+def _result(tx: Transaction, call: Call) -> Outcome | VaultError:
+    """What a call comes to. One that fails before it has written leaves the transaction to the others."""
+    writes_before = tx.writes
+    try:
+        return apply(tx, call)
+    except VaultError as error:
+        if tx.writes == writes_before:
+            return error
+        raise

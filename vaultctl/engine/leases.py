@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 
 from vaultctl.domain import requests as ask
-from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import (
     Conflict,
@@ -51,7 +50,7 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     name = check_name(request.credential_name, "credential")
     check_texts(request.purpose, request.claimed)
     texts = (name, request.purpose or "", *request.claimed, *request.claimed.values())
-    refuse_disclosure(tx, caller, texts, Event.LEASE_DENIED)
+    text = refuse_disclosure(tx, caller, texts, Event.LEASE_DENIED)
     identity = _with_purpose(caller.identity, request.purpose)
     details = {"claimed": request.claimed or None, "requestedTTL": request.ttl and str(request.ttl)}
 
@@ -71,7 +70,7 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     if version is None:
         raise VerificationFailed(f"Version {row.version} of {name!r} is missing from the database.")
     value = tx.unseal_value(version)
-    if discloses("\n".join(texts), value_fragments(tx, row.type, version)):
+    if text.discloses(value_fragments(tx, row.type, version)):
         raise Refused(Refusal("secret-in-text", disclosed()), caller.tenant, caller.identity, event=Event.LEASE_DENIED)
 
     tenant = tx.tenant(caller.tenant)
@@ -126,6 +125,32 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     )
 
 
+def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease:
+    """Answer again with a lease that the same request made, while it is active and its holder may have it."""
+    row = _reachable(tx, caller, lease_id)
+    if row.state != LeaseState.ACTIVE or row.expires_at <= tx.now:
+        raise Conflict(
+            "The lease that this request made has ended.", hint="Request a new one, with a new idempotency key."
+        )
+    credential = _leased_credential(tx, row)
+    refusal = _judge(caller, row, credential)
+    refuse_if(caller, refusal, event=Event.LEASE_DENIED, credential_name=row.credential_name, lease_id=row.id)
+    version = tx.get(VersionRow, row.tenant, row.credential_id, row.credential_version)
+    if credential is None or version is None:
+        raise VerificationFailed(
+            f"Version {row.credential_version} of {row.credential_name!r} is missing from the database."
+        )
+    identity = _with_purpose(caller.identity, row.purpose)
+    details = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
+    _audit(tx, Event.LEASE_REPLAYED, row, identity, details)
+    return IssuedLease(
+        lease=views.lease(row, tx.now),
+        type=CredentialType(credential.type),
+        value=Secret(tx.unseal_value(version)),
+        attributes=views.credential_version(version, row.credential_version).attributes,
+    )
+
+
 def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Page[Lease]:
     """Leases within the caller's reach, newest first."""
     limit = paging.page_size(request.limit)
@@ -175,14 +200,10 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
             **entry,
         )
     holder = _holder(tx, caller, row, entry)
-    credential = tx.get(CredentialRow, row.tenant, row.credential_name)
-    if credential is not None and credential.id != row.credential_id:
-        credential = None
-    policy = None if credential is None else views.policy_of(credential)
-    state = None if credential is None else CredentialState(credential.state)
-    refusal = judge_lease(holder, row.credential_name, policy, state)
+    credential = _leased_credential(tx, row)
+    refusal = _judge(holder, row, credential)
     if refusal is None and caller.is_agent:  # perhaps by another, narrower token of the same agent
-        refusal = judge_lease(caller, row.credential_name, policy, state)
+        refusal = _judge(caller, row, credential)
     if refusal and holder.is_agent and not caller.is_agent:  # who sees the credential is told so
         not_allowed = NotAllowed(
             f"The lease's holder may not use {row.credential_name!r} any more.", hint="An admin can change its policy."
@@ -193,7 +214,7 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
     tenant = tx.tenant(row.tenant)
     grant = grant_ttl(
         request.ttl or Duration.of(row.ttl),
-        policy or Policy(),
+        Policy() if credential is None else views.policy_of(credential),
         holder.max_lease_ttl,
         Duration.of(tenant.default_lease_ttl),
         Duration.of(tenant.max_lease_ttl),
@@ -304,6 +325,19 @@ def _reachable(tx: Transaction, caller: Caller, lease_id: str) -> LeaseRow:
         rule = "no-such-lease" if row is None else "lease-owner"
         raise Refused(Refusal(rule, error), caller.tenant, caller.identity)
     raise error
+
+
+def _leased_credential(tx: Transaction, row: LeaseRow) -> CredentialRow | None:
+    """The credential that a lease is of, if it is still there."""
+    credential = tx.get(CredentialRow, row.tenant, row.credential_name)
+    return credential if credential is not None and credential.id == row.credential_id else None
+
+
+def _judge(caller: Caller, row: LeaseRow, credential: CredentialRow | None) -> Refusal | None:
+    """Whether the caller may go on leasing it (rule 2)."""
+    if credential is None:
+        return judge_lease(caller, row.credential_name, None, None)
+    return judge_lease(caller, row.credential_name, views.policy_of(credential), CredentialState(credential.state))
 
 
 def _holder(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any]) -> Caller:

@@ -19,6 +19,7 @@ from vaultctl.domain.records import (
     SessionState,
 )
 from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.domain.secrets import Secret
 from vaultctl.domain.text import check_claims
 from vaultctl.domain.times import to_micros
 from vaultctl.engine import leases, paging, views
@@ -93,6 +94,23 @@ def open_session(tx: Transaction, caller: Caller, request: ask.OpenSession) -> O
     exchange = {"tokenId": caller.token_id, "sessionTokenId": token.id, "reopened": reopened or None}
     tx.audit(caller.tenant, Event.TOKEN_EXCHANGED, identity, exchange)
     return OpenedSession(session=views.session(session, is_live=True), token=secret)
+
+
+def reissue_session(tx: Transaction, caller: Caller, session_id: str, secret: Secret | None) -> OpenedSession:
+    """Answer again with a session that the same request opened; ``secret`` None: its token is not kept any longer."""
+    refuse_if(caller, _may_open(caller))
+    row = _reachable(tx, caller, session_id)
+    if not session_is_live(row, tx.now):
+        raise Conflict("The session that this request opened has ended.", hint="Open a new one.")
+    again = f"Open it again, with a new idempotency key: {row.id}"
+    if secret is None:
+        raise Conflict("The token of the session that this request opened is shown no longer.", hint=again)
+    token = tx.token(hash_of(secret))
+    if token is None or token.revoked_at is not None:
+        raise Conflict("The session that this request opened was opened again since.", hint=again)
+    identity = Identity(type="agent", name=caller.identity.name, session_id=row.id)
+    tx.audit(row.tenant, Event.TOKEN_REPLAYED, identity, {"tokenId": caller.token_id, "sessionTokenId": token.id})
+    return OpenedSession(session=views.session(row, is_live=True), token=secret)
 
 
 def list_sessions(tx: Transaction, caller: Caller, request: ask.ListSessions) -> Page[Session]:

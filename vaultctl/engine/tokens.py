@@ -11,6 +11,7 @@ from vaultctl.domain.ids import new_id
 from vaultctl.domain.names import check_email, check_glob, check_name
 from vaultctl.domain.records import Event, IssuedToken, Page, Revocation, Role, SessionState, Token, WhoAmI
 from vaultctl.domain.rules import DEFAULT_TOKEN_TTL, Caller, require_operator, require_role
+from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
 from vaultctl.engine import leases, paging, sessions, views
 from vaultctl.engine.authentication import VAULT_TENANT, caller_of, session_is_live
@@ -22,6 +23,7 @@ from vaultctl.store.interface import Where
 from vaultctl.store.rows import SessionRow, TokenRow
 
 _MOST_GLOBS = 100
+_MOST_REQUESTS = 1_000_000
 
 
 def create_token(tx: Transaction, caller: Caller, request: ask.CreateToken) -> IssuedToken:
@@ -34,6 +36,9 @@ def create_token(tx: Transaction, caller: Caller, request: ask.CreateToken) -> I
     else:
         refuse_if(caller, require_role(caller, Role.ADMIN))
     role = _role(request)
+    rate = request.requests_per_minute
+    if rate is not None and not 1 <= rate <= _MOST_REQUESTS:
+        raise InvalidInput(f"The requests per minute must be between 1 and {_MOST_REQUESTS}.")
     if len(request.credentials) > _MOST_GLOBS:
         raise InvalidInput(f"More than {_MOST_GLOBS} credential globs.", hint="Use wider globs.")
     tenant = VAULT_TENANT if request.operator else caller.tenant
@@ -64,6 +69,7 @@ def create_token(tx: Transaction, caller: Caller, request: ask.CreateToken) -> I
             created_by=caller.identity.label,
             rotated_at=None,
             revoked_at=None,
+            requests_per_minute=rate,
         )
     )
     _audit(tx, caller, Event.TOKEN_CREATED, row, _authority(row))
@@ -107,6 +113,19 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
             else:  # new time for the token does not bring it back
                 sessions.end(tx, session, sessions.identity_of(session), "token expired")
     _audit(tx, caller, Event.TOKEN_ROTATED, row, {"expiresAt": rfc3339(from_micros(expires_at))})
+    return _issued(tx, row, secret)
+
+
+def reissue_token(tx: Transaction, caller: Caller, token_id: str, secret: Secret | None) -> IssuedToken:
+    """Answer again with a token that the same request made before; ``secret`` None: it is not kept any longer."""
+    refuse_if(caller, require_role(caller, Role.ADMIN))
+    row = _existing(tx, caller, token_id)
+    anew = f"Replace it: vaultctl token rotate {row.id}"
+    if secret is None:
+        raise Conflict("The token that this request made is shown no longer.", hint=anew)
+    if row.revoked_at is not None or row.expires_at <= tx.now or row.hash != hash_of(secret):
+        raise Conflict("The token that this request made was replaced, or has ended.", hint=anew)
+    _audit(tx, caller, Event.TOKEN_REPLAYED, row, {})
     return _issued(tx, row, secret)
 
 
@@ -179,7 +198,7 @@ def _active_sessions(tx: Transaction, row: TokenRow) -> list[SessionRow]:
     )
 
 
-def _issued(tx: Transaction, row: TokenRow, secret: Any) -> IssuedToken:
+def _issued(tx: Transaction, row: TokenRow, secret: Secret) -> IssuedToken:
     reaches = () if row.kind == "operator" else reachable_names(tx, caller_of(tx, row))
     return IssuedToken(token=views.token(row, tx.now), secret=secret, reaches=reaches)
 
@@ -191,6 +210,7 @@ def _authority(row: TokenRow) -> dict[str, Any]:
         "email": row.email,
         "credentials": json.loads(row.credentials),
         "maxLeaseTTL": None if row.max_lease_ttl is None else str(Duration.of(row.max_lease_ttl)),
+        "requestsPerMinute": row.requests_per_minute,
         "expiresAt": rfc3339(from_micros(row.expires_at)),
     }
 

@@ -1,10 +1,13 @@
 """One transaction of the engine: the store's, with rows authenticated, values sealed and audit entries buffered."""
 
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import cached_property, lru_cache
-from typing import Any, TypeVar, get_args, get_type_hints
+from operator import attrgetter
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
+from msgspec.structs import astuple
 
 from vaultctl.crypto.authenticity import row_mac, same
 from vaultctl.crypto.envelope import KEY_BYTES, Binding, Key, seal, unseal
@@ -13,11 +16,13 @@ from vaultctl.domain.ids import RandomBytes, new_id
 from vaultctl.domain.records import Event, Identity
 from vaultctl.domain.times import from_micros, rfc3339
 from vaultctl.engine.keys import KEK, Keys
+from vaultctl.engine.memory import KEPT, Memory, TenantMemory, Value
 from vaultctl.ledger.entry import columns_of, entry_bytes
-from vaultctl.store.interface import StoreTransaction, Where
-from vaultctl.store.rows import EntryRow, LogRow, Row, TenantRow, VersionRow
+from vaultctl.store.interface import Conflicted, StoreTransaction, Where
+from vaultctl.store.rows import EntryRow, LeaseRow, LogRow, Row, TenantRow, TokenRow, VersionRow
 
 R = TypeVar("R", bound=Row)
+T = TypeVar("T")
 
 
 class Transaction:
@@ -27,13 +32,19 @@ class Transaction:
     renewed by every write here, so that an operation can't forget it.
     """
 
-    def __init__(self, store: StoreTransaction, keys: Keys, random: RandomBytes) -> None:
+    def __init__(self, store: StoreTransaction, keys: Keys, random: RandomBytes, memory: Memory | None = None) -> None:
+        """Begin. ``memory`` is what the transactions before this one left; without it there is nothing to go by."""
         self._store = store
         self._keys = keys
-        self._entries: list[tuple[str, dict[str, Any]]] = []
+        self._memory = memory or Memory()
+        self._entries: dict[str, list[dict[str, Any]]] = {}
+        self._asked: set[str] = set()
+        self._logs: dict[str, LogRow] = {}
+        self._tenants: dict[str, TenantMemory] = {}
+        self._unaccounted: set[str] = set()
         self.random = random
         self.writes = 0
-        """How many rows were written; an operation that refuses must not have moved it."""
+        """How many rows and entries were written; an operation that refuses must not have moved it."""
 
     @property
     def now(self) -> int:
@@ -50,12 +61,67 @@ class Transaction:
         """Whether it may write."""
         return self._store.writable
 
+    # Tenants' logs, which whoever writes holds
+
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+        """Hold the logs of these tenants, as a transaction does before it reads what it is going to change.
+
+        ``wait=False`` passes over those that others hold. Answers which of them are held now.
+        """
+        new = set(tenants) - self._asked
+        if new:
+            held = self._store.hold(new, wait=wait)
+            self._asked |= new if wait else held
+            if held:
+                for log in self._store.find(LogRow, Where("tenant", "in", sorted(held))):
+                    self._logs[log.tenant] = self._authentic(log)
+                    self._tenants[log.tenant] = self._memory.recall(log)
+        return frozenset(self._logs.keys() & set(tenants))
+
+    def tenant_of(self, token_hash: bytes) -> str | None:
+        """In which tenant a token with this hash probably is; what it grants is found out once that is held."""
+        place = self._memory.tokens.get(token_hash)
+        if place is not None:
+            return str(place[0])
+        rows = self._store.find(TokenRow, Where("hash", "=", token_hash), limit=1)
+        return rows[0].tenant if rows else None
+
+    def token(self, token_hash: bytes) -> TokenRow | None:
+        """The token with this hash, authenticated.
+
+        Raises:
+            Conflicted: It was made after the transaction had asked where it is.
+        """
+        place = self._memory.tokens.get(token_hash)
+        row = None if place is None else self.get(TokenRow, *place)
+        if row is None or row.hash != token_hash:
+            rows = self.find(TokenRow, Where("hash", "=", token_hash), limit=1)
+            if not rows:
+                return None
+            row = rows[0]
+            if self.writable and row.tenant not in self._asked:
+                raise Conflicted
+            self._remember(row)
+            self._memory.tokens[token_hash] = (row.tenant, row.id)
+        return row
+
     # Rows
 
-    def get(self, row_type: type[R], *key: str | int) -> R | None:
-        """The row with that primary key, authenticated, or None."""
+    def get(self, row_type: type[R], *key: str | int, decoy: Callable[[], R] | None = None) -> R | None:
+        """The row with that primary key, authenticated, or None.
+
+        Where there is none, ``decoy`` makes one to spend the time on that authenticating it would take.
+        """
+        rows = self._of(str(key[0])).of(row_type)
+        if key in rows:
+            return cast("R | None", rows[key])
         row = self._store.get(row_type, *key)
-        return None if row is None else self._authentic(row)
+        if row is not None:
+            self._authentic(row)
+        elif decoy is not None:
+            same(b"", self._mac(decoy()))
+        rows[key] = row
+        return row
 
     def find(
         self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
@@ -81,35 +147,37 @@ class Transaction:
 
     def insert(self, row: R) -> R:
         """Add a row; answers it as stored."""
-        self.writes += 1
         row = self._signed(row)
         self._store.insert(row)
+        self._changed(row)
         return row
 
     def update(self, row: R, **changes: Any) -> R:
         """Replace ``row`` with itself as changed; answers it as stored."""
-        self.writes += 1
         row = self._signed(msgspec.structs.replace(row, **changes))
         self._store.update(row)
+        self._changed(row)
         return row
 
-    def delete(self, row_type: type[Row], *conditions: Where) -> None:
-        """Remove the rows that meet all conditions."""
+    def delete(self, row_type: type[Row], tenant: str, *conditions: Where) -> None:
+        """Remove a tenant's rows that meet all conditions."""
+        self._require_held(tenant)
         self.writes += 1
-        self._store.delete(row_type, *conditions)
+        self._store.delete(row_type, Where("tenant", "=", tenant), *conditions)
+        known = self._of(tenant)
+        known.rows.pop(row_type, None)
+        known.fragments.clear()
+        if row_type in KEPT:
+            self._unaccounted.add(tenant)
 
     def is_authentic(self, row: Row) -> bool:
         """Whether a row is as the vault wrote it; of one without a code, whether it could be."""
         if not hasattr(row, "mac"):
             return _is_well_formed(row)
         try:
-            return same(row.mac, self._mac(row))
+            return self._is_known(row) or same(row.mac, self._mac(row))
         except VerificationFailed:  # of a tenant that has no keys
             return False
-
-    def check_decoy(self, row: Row) -> None:
-        """Spend the time that authenticating ``row`` would take, so that its absence can't be measured."""
-        same(b"", self._mac(row))
 
     def _authentic(self, row: R) -> R:
         if not self.is_authentic(row):
@@ -121,13 +189,78 @@ class Transaction:
         return row
 
     def _signed(self, row: R) -> R:
+        self._require_held(_tenant(row))
+        self.writes += 1
         return msgspec.structs.replace(row, mac=self._mac(row)) if hasattr(row, "mac") else row
 
     def _mac(self, row: Row) -> bytes:
         # By name and without those that are None, so that a later migration can add a column that is NULL at first.
-        columns = ((column, getattr(row, column)) for column in row.__struct_fields__ if column != "mac")
-        values = [part for column, value in columns if value is not None for part in (column, value)]
-        return row_mac(self._keys.mac(self._store, row.tenant), row.table, values)  # type: ignore[attr-defined]
+        columns = zip(row.__struct_fields__[:-1], astuple(row), strict=False)
+        values = [part for column in columns if column[1] is not None for part in column]
+        return row_mac(self._keys.mac(self._store, _tenant(row)), row.table, values)
+
+    def code(self, tenant: str, purpose: str, data: bytes) -> bytes:
+        """An authentication code over ``data`` under the tenant's key, for a purpose that is no table's name."""
+        return row_mac(self._keys.mac(self._store, tenant), purpose, (data,))
+
+    def _require_held(self, tenant: str) -> None:
+        if tenant not in self._logs:
+            raise InternalError(f"Tenant {tenant!r} has no audit log, or it is not held.")
+
+    # What is remembered
+
+    def once(self, tenant: str, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """What ``make`` makes, made once in the transaction."""
+        made = self._of(tenant).made
+        if key not in made:
+            made[key] = make()
+        return cast("T", made[key])
+
+    def leased(
+        self,
+        tenant: str,
+        scope: tuple[str, str | None],
+        find: Callable[[], Iterable[Value]],
+        read: Callable[[Iterable[Value]], Iterable[str]],
+    ) -> tuple[str, ...]:
+        """What must not be disclosed of the values that a session or a token has leased.
+
+        Args:
+            tenant: The session's tenant.
+            scope: ``("session", id)`` or ``("token", id)``.
+            find: Finds the values, if they are not known.
+            read: Makes of them what must not be disclosed.
+        """
+        known = self._of(tenant)
+        if scope not in known.leased:
+            known.leased[scope] = dict.fromkeys(find())
+        if scope not in known.fragments:
+            known.fragments[scope] = tuple(read(known.leased[scope]))
+        return known.fragments[scope]
+
+    def committed(self) -> None:
+        """Leave what is known to the transactions that come after; only once this one has committed."""
+        self._memory.keep((log, self._tenants[tenant]) for tenant, log in self._logs.items())
+
+    def _of(self, tenant: str) -> TenantMemory:
+        known = self._tenants.get(tenant)
+        if known is None:
+            known = self._tenants[tenant] = TenantMemory()
+        return known
+
+    def _is_known(self, row: Row) -> bool:
+        return self._of(_tenant(row)).of(type(row)).get(_key_of(type(row))(row)) == row
+
+    def _remember(self, row: Row) -> None:
+        self._of(_tenant(row)).of(type(row))[_key_of(type(row))(row)] = row
+
+    def _changed(self, row: Row) -> None:
+        self._remember(row)
+        if isinstance(row, LeaseRow):
+            self._of(row.tenant).note_lease(row)
+        elif isinstance(row, KEPT):
+            self._unaccounted.add(_tenant(row))
+            self._of(_tenant(row)).fragments.clear()
 
     # Tenants and keys
 
@@ -145,7 +278,11 @@ class Transaction:
     def create_tenant(self, tenant: str, default_lease_ttl: int, max_lease_ttl: int) -> TenantRow:
         """Make a tenant with its keys and its empty log. TTLs are in seconds."""
         self._keys.create(self._store, tenant)
-        self._store.insert(LogRow(tenant, 0, 0))
+        log = LogRow(tenant, 0, 0)
+        self._store.insert(log)
+        self._asked.add(tenant)
+        self._logs[tenant] = log
+        self._tenants[tenant] = TenantMemory()
         return self.insert(TenantRow(tenant, default_lease_ttl, max_lease_ttl, self.now))
 
     def seal_value(self, tenant: str, credential_id: str, version: int, value: str) -> tuple[bytes, bytes]:
@@ -162,7 +299,9 @@ class Transaction:
         Raises:
             VerificationFailed: The row was changed or moved.
         """
+        return self.once(row.tenant, ("value", row.credential_id, row.version), lambda: self._unseal_value(row))
 
+    def _unseal_value(self, row: VersionRow) -> str:
         def kek(_key_id: str, version: int) -> Key:
             return self._keys.version(self._store, row.tenant, KEK, version)
 
@@ -188,6 +327,7 @@ class Transaction:
         ``details`` whose value is None are left out. ``agent`` and ``sessionId`` among them say whose trail the entry
         also belongs to.
         """
+        self.writes += 1
         entry: dict[str, Any] = {
             "id": new_id("entry", self.random),
             "event": str(event),
@@ -199,23 +339,44 @@ class Transaction:
             entry["credentialName"] = credential_name
         if lease_id is not None:
             entry["leaseId"] = lease_id
-        self._entries.append((tenant, entry))
+        self._entries.setdefault(tenant, []).append(entry)
 
-    def finish(self) -> None:
-        """Write the buffered entries, taking the tenants' logs in order of id."""
-        timestamp = rfc3339(self.moment)
-        for tenant in sorted({tenant for tenant, _ in self._entries}):
-            log = self.get(LogRow, tenant)
-            if log is None:
-                raise InternalError(f"Tenant {tenant!r} has no audit log.")
+    def finish(self) -> frozenset[str]:
+        """Write the buffered entries behind those that the tenants' logs have; answers which logs grew."""
+        self.hold(self._entries.keys())
+        if self._unaccounted - self._entries.keys():
+            raise InternalError("Rows were changed without an audit entry.")
+        for tenant, entries in sorted(self._entries.items()):
+            self._require_held(tenant)
+            log = self._logs[tenant]
+            time = max(self.now, log.last_time)
+            timestamp = rfc3339(from_micros(time))
             seq = log.size
-            for _, entry in (item for item in self._entries if item[0] == tenant):
-                entry |= {"seq": seq, "timestamp": timestamp}
-                columns = columns_of(entry)
-                self._store.insert(EntryRow(tenant, seq, self.now, *columns, entry_bytes(entry)))
+            for entry in entries:
+                entry["seq"] = seq
+                entry["timestamp"] = timestamp
+                self._store.insert(EntryRow(tenant, seq, time, *columns_of(entry), entry_bytes(entry)))
                 seq += 1
-            self._store.update(LogRow(tenant, seq, self.now))
+            self._logs[tenant] = LogRow(tenant, seq, time)
+            self._store.update(self._logs[tenant])
+        grown = frozenset(self._entries)
         self._entries.clear()
+        self._unaccounted.clear()
+        return grown
+
+
+def _tenant(row: Row) -> str:
+    tenant: str = row.tenant  # type: ignore[attr-defined]
+    return tenant
+
+
+@lru_cache
+def _key_of(row_type: type[Row]) -> Callable[[Row], tuple[Any, ...]]:
+    columns = row_type.key
+    if len(columns) == 1:
+        column = attrgetter(columns[0])
+        return lambda row: (column(row),)
+    return attrgetter(*columns)
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, cast
 
 import msgspec
@@ -39,9 +40,14 @@ def policy_of(row: CredentialRow) -> Policy:
     return Policy(
         default_lease_ttl=_duration(row.default_lease_ttl),
         max_lease_ttl=_duration(row.max_lease_ttl),
-        allowed_identities=_POLICY_IDENTITIES.decode(row.allowed_identities),
+        allowed_identities=_allowed_identities(row.allowed_identities),
         delivery=Delivery(row.delivery),
     )
+
+
+@lru_cache
+def _allowed_identities(text: str) -> tuple[AllowedIdentity, ...]:
+    return _POLICY_IDENTITIES.decode(text)
 
 
 def credential(row: CredentialRow) -> Credential:
@@ -128,6 +134,7 @@ def token(row: TokenRow, now: int) -> Token:
         email=row.email,
         user_id=row.user_id,
         max_lease_ttl=_duration(row.max_lease_ttl),
+        requests_per_minute=row.requests_per_minute,
         parent=row.parent,
         session_id=row.session_id,
         rotated_at=_moment(row.rotated_at),

@@ -3,9 +3,12 @@
 import json
 from typing import Any
 
+import msgspec
+
 from vaultctl.domain.errors import InternalError
 
 _SAFE_INTEGER = 2**53 - 1  # RFC 8785 §3.2.2.3 through I-JSON (RFC 7493 §2.2)
+_SORTED = msgspec.json.Encoder(order="sorted")
 
 
 def canonical_json(value: Any) -> bytes:
@@ -15,23 +18,43 @@ def canonical_json(value: Any) -> bytes:
         InternalError: It holds something else, or a lone surrogate.
     """
     try:
-        return json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+        if _check(value):
+            return _SORTED.encode(value)
+        return json.dumps(_ordered(value), ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     except UnicodeEncodeError as error:
         raise InternalError("An audit entry holds a lone surrogate.") from error
 
 
-def _ordered(value: Any) -> Any:
-    match value:
-        case dict():
-            # RFC 8785 §3.2.3: members are sorted by their UTF-16 code units.
-            if not all(isinstance(key, str) for key in value):
+def _check(value: Any) -> bool:
+    """Whether the names of all members are ASCII, in which case their order is that of their bytes.
+
+    Raises:
+        InternalError: ``value`` holds what has no canonical form.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int and abs(value) <= _SAFE_INTEGER:
+        return True
+    is_ascii = True
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
                 raise InternalError("A key of an audit entry is not text.")
-            keys = sorted(value, key=lambda k: k.encode("utf-16-be", "surrogatepass"))
-            return {key: _ordered(value[key]) for key in keys}
-        case list() | tuple():
-            return [_ordered(item) for item in value]
-        case bool() | str() | None:
-            return value
-        case int() if abs(value) <= _SAFE_INTEGER:
-            return value
-    raise InternalError(f"A {type(value).__name__} has no canonical form.")
+            is_ascii &= _check(item) and key.isascii()
+        return is_ascii
+    if kind is list or kind is tuple:
+        for item in value:
+            is_ascii &= _check(item)
+        return is_ascii
+    raise InternalError(f"A {kind.__name__} has no canonical form.")
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        # RFC 8785 §3.2.3: members are sorted by their UTF-16 code units.
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+        return {key: _ordered(value[key]) for key in keys}
+    if isinstance(value, list | tuple):
+        return [_ordered(item) for item in value]
+    return value

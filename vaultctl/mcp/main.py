@@ -27,12 +27,21 @@ class _StoppedError(BaseException):
     """A signal asked to stop before serving began."""
 
 
-def serve(*, config: Path | None = None, tenant: str | None = None, database: str | None = None) -> int:
+def serve(
+    *,
+    config: Path | None = None,
+    tenant: str | None = None,
+    context: str | None = None,
+    base_url: str | None = None,
+    database: str | None = None,
+) -> int:
     """Serve one MCP client on stdin and stdout until it goes away.
 
     Args:
         config: The configuration file; else ``.vault-mcp.json`` in the working directory, if there is one.
         tenant: Overrides the configuration's.
+        context: The server of that name, or ``embedded``.
+        base_url: The server at that URL.
         database: The embedded vault's store.
 
     Returns:
@@ -46,7 +55,7 @@ def serve(*, config: Path | None = None, tenant: str | None = None, database: st
         for number in _SIGNALS:
             signal.signal(number, _stop)
         wire = Wire()
-        opening = _open(load(config=config, tenant=tenant, database=database))
+        opening = _open(load(config=config, tenant=tenant, context=context, base_url=base_url, database=database))
         session = opening.result()
         run = _load_sdk()
         logs.logger.info("Serving %s in session %s", session.agent, session.id)
@@ -63,6 +72,8 @@ def serve(*, config: Path | None = None, tenant: str | None = None, database: st
 
 def _open(settings: Settings) -> "Future[AgentSession]":
     os.environ.pop("VAULT_TOKEN", None)
+    if settings.base_url is None:
+        os.environ.pop("VAULT_BASE_URL", None)  # a flag outweighs it
     logs.configure(settings.log_level)
     worker = Worker("vault")
     return worker.submit(lambda: open_session(settings, worker))

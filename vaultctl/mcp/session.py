@@ -15,6 +15,7 @@ from typing import TypeVar
 import anyio
 
 from vaultctl.client import LeaseHandle, Vault
+from vaultctl.client.contexts import EMBEDDED
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import (
     Conflict,
@@ -364,7 +365,11 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
 
 
 def _connect(settings: Settings, token: str) -> Vault:
-    return Vault.connect(tenant=settings.tenant, token=token, home=settings.home, database=settings.database)
+    if settings.base_url is not None:
+        return Vault.connect(base_url=settings.base_url, tenant=settings.tenant, token=token)
+    return Vault.connect(
+        context=EMBEDDED, tenant=settings.tenant, token=token, home=settings.home, database=settings.database
+    )
 
 
 def _ttl_within(held: HeldLease) -> Duration:

@@ -14,8 +14,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vaultctl.client.base_url import check_base_url
+from vaultctl.client.contexts import Server, chosen_server
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultUnavailable
+from vaultctl.domain.errors import InvalidInput, NotAuthenticated
 from vaultctl.domain.names import check_name, check_session_id
 from vaultctl.domain.secrets import Secret
 
@@ -42,7 +44,8 @@ class Settings:
     Attributes:
         token: An agent's or a session's token.
         tenant: Must be the token's, if given.
-        home: Where the embedded vault lives.
+        base_url: The server; None: the vault of this machine.
+        home: Where the vault of this machine, contexts and logins are.
         database: The embedded vault's store, if it is not what ``init`` noted.
         session_id: The session that whoever started this server named.
         agent_name: Must be the token's, if given.
@@ -55,6 +58,7 @@ class Settings:
 
     token: Secret
     tenant: str | None = None
+    base_url: str | None = None
     home: str | None = None
     database: str | None = None
     session_id: str | None = None
@@ -91,6 +95,8 @@ def load(
     *,
     config: Path | None = None,
     tenant: str | None = None,
+    context: str | None = None,
+    base_url: str | None = None,
     database: str | None = None,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
@@ -100,14 +106,17 @@ def load(
     Args:
         config: A file that was named; else ``.vault-mcp.json`` in ``directory``, if there is one.
         tenant: The flag ``--tenant``.
+        context: The flag ``--context``.
+        base_url: The flag ``--base-url``.
         database: The flag ``--database``.
         environment: Stands in for ``os.environ``.
         directory: Stands in for the working directory.
 
     Raises:
         InvalidInput: A key is unknown, a value malformed, or a file not to be trusted with what it says.
+        NotFound: There is no such context.
         NotAuthenticated: There is no token.
-        VaultUnavailable: It asks for a server, which this version can't talk to.
+        VaultUnavailable: The contexts, or the token of a login, can't be had.
     """
     variables = os.environ if environment is None else environment
     found: dict[str, _Setting] = {}
@@ -124,24 +133,39 @@ def load(
             found.pop(key, None)
     if tenant is not None:
         found["tenant"] = _Setting(tenant, Source.FLAG)
+    if context or base_url or database or variables.get("VAULT_DATABASE_URL"):
+        found.pop("baseUrl", None)  # outweighed, whoever said it; what the environment says is looked up again
     _refuse_untrusted(found)
 
     def get(key: str, check: Callable[[str], Any]) -> Any:
         return _checked(key, found[key], check) if key in found else None
 
-    if "baseUrl" in found:
-        raise VaultUnavailable(
-            "This version of the MCP server serves the vault of this machine only, not one at a base URL.",
-            hint=f"Remove {_name('baseUrl', found['baseUrl'].source)}.",
-        )
+    home = get("home", str)
+    if "baseUrl" in found and found["baseUrl"].source is not Source.ENVIRONMENT:
+        # A file that was written for this server says more than the context that happens to be in use.
+        server: Server | None = Server(get("baseUrl", check_base_url))
+    else:
+        server = chosen_server(base_url=base_url, context=context, database=database, home=home, environ=variables)
+    tenant = get("tenant", lambda text: check_name(text, "tenant")) or (server.tenant if server else None)
     get("responseFormat", _response_format)
     auto_renew = found.get("autoRenew")
     if auto_renew is not None and not isinstance(auto_renew.value, bool):
         raise InvalidInput("autoRenew is neither true nor false.", hint="Write true or false, without quotes.")
-    settings = Settings(
-        token=Secret(get("token", str) or ""),
-        tenant=get("tenant", lambda text: check_name(text, "tenant")),
-        home=get("home", str),
+    token = Secret(get("token", str) or "")
+    if server and "token" not in found and "VAULT_TOKEN" not in variables:
+        from vaultctl.client.logins import stored_token
+
+        token = stored_token(server.base_url, tenant, home=home) or token
+    if not token.reveal():
+        raise NotAuthenticated(
+            "The MCP server has no token.",
+            hint="Set VAULT_TOKEN to an agent's token: vaultctl token create --agent NAME",
+        )
+    return Settings(
+        token=token,
+        tenant=tenant,
+        base_url=server.base_url if server else None,
+        home=home,
         database=database,
         session_id=_session_id(variables.get("CORTEX_SESSION_ID", "")),
         agent_name=get("agentName", lambda text: check_name(text, "agent")),
@@ -151,12 +175,6 @@ def load(
         renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or DEFAULT_RENEW_BEFORE_EXPIRY,
         log_level=get("logLevel", _log_level) or "info",
     )
-    if not settings.token.reveal():
-        raise NotAuthenticated(
-            "The MCP server has no token.",
-            hint="Set VAULT_TOKEN to an agent's token: vaultctl token create --agent NAME",
-        )
-    return settings
 
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
@@ -197,7 +215,7 @@ def _without_waiting(path: str, flags: int) -> int:
 def _refuse_untrusted(found: Mapping[str, _Setting]) -> None:
     token = found.get("token")
     if token is None or token.source is Source.WORKING_DIRECTORY:
-        return
+        return  # its own token, or one that was kept for exactly the server that it names
     for key in ("baseUrl", "home"):
         if key in found and found[key].source is Source.WORKING_DIRECTORY:
             raise InvalidInput(

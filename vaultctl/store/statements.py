@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
+from msgspec.structs import astuple
+
 from vaultctl.store.interface import Where
 from vaultctl.store.rows import Row
 
@@ -39,7 +41,7 @@ def update(row_type: type[Row], mark: Mark) -> str:
 
 def values(row: Row) -> list[Any]:
     """The columns' values."""
-    return [getattr(row, column) for column in row.__struct_fields__]
+    return list(astuple(row))
 
 
 def key_values(row: Row) -> list[Any]:

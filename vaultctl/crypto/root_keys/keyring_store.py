@@ -1,36 +1,10 @@
-"""The root key in the OS keyring: service ``vaultctl``, user name the key's id, the key in base64.
+"""The root key in the OS keyring: service ``vaultctl``, user name the key's id, the key in base64."""
 
-Nothing here may hang. A keyring is tried in a child process that can be killed; afterwards it is used in a
-daemon thread with a limit: short where nobody is at a terminal, long enough to unlock it where somebody is.
-"""
-
-import os
-import stat
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-from vaultctl.crypto.root_keys import keyring_probe
-from vaultctl.crypto.root_keys.keyring_probe import SERVICE, Finding, finding_of, judge, reason_of
+from vaultctl.crypto import os_keyring
+from vaultctl.crypto.os_keyring import SERVICE, SESSION_BUS
 from vaultctl.crypto.root_keys.shape import ProviderContext, RootKey
 from vaultctl.domain.errors import VaultError, VaultLocked
 from vaultctl.domain.ids import RandomBytes
-
-if TYPE_CHECKING:
-    from keyring.backend import KeyringBackend
-
-T = TypeVar("T")
-
-LIMIT = 3.0
-"""Seconds that a keyring has to answer when nobody is there to unlock it."""
-LIMIT_WITH_A_PERSON = 60.0
-"""Seconds that it has when somebody is."""
-
-_BUS = "DBUS_SESSION_BUS_ADDRESS"
 
 
 class NoUsableKeyring(VaultLocked):
@@ -48,59 +22,19 @@ class NoUsableKeyring(VaultLocked):
         self.reason = reason
 
 
-class _NoAnswer(Exception):
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-def unusable_reason(limit: float = LIMIT) -> str | None:
-    """Why the OS keyring can't keep a root key; None if it can. Takes at most ``limit`` seconds."""
-    environment = dict(os.environ)
-    address = session_bus()
-    if address:
-        environment[_BUS] = address
-    try:
-        child = subprocess.run(
-            # -P: what lies in the working directory is not imported.
-            [sys.executable, "-P", keyring_probe.__file__],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return _silence(limit)
-    except (OSError, ValueError):
-        return "it can't be tried"
-    return None if child.returncode == Finding.USABLE else reason_of(child.returncode)
-
-
 def create(ctx: ProviderContext, random: RandomBytes) -> tuple[RootKey, str]:
     """Store a new key, and read it back.
 
     Raises:
         NoUsableKeyring: There is no keyring, or none that keeps secrets.
     """
-    reason = unusable_reason()
+    reason = os_keyring.unusable_reason()
     if reason is not None:
         raise NoUsableKeyring(reason)
     root = RootKey.new(random)
-    text = root.encode()
-
-    def store(backend: "KeyringBackend") -> Finding:
-        finding = judge(backend)
-        if finding is not Finding.USABLE:
-            return finding
-        backend.set_password(SERVICE, root.id, text)
-        return Finding.USABLE if backend.get_password(SERVICE, root.id) == text else Finding.FORGETFUL
-
     try:
-        finding = _within(_limit(ctx), store)
-        reason = None if finding is Finding.USABLE else reason_of(finding)
-    except _NoAnswer as silence:
+        os_keyring.keep(root.id, root.encode(), os_keyring.limit(interactive=ctx.interactive))
+    except os_keyring.NoAnswer as silence:
         reason = silence.reason
     if reason is not None:
         raise NoUsableKeyring(reason)
@@ -115,15 +49,15 @@ def load(key_id: str, ctx: ProviderContext, limit: float | None = None) -> RootK
         VaultLocked: The keyring does not answer in time, is locked, or has no such entry.
     """
     try:
-        text = _within(_limit(ctx) if limit is None else limit, lambda it: it.get_password(SERVICE, key_id))
+        text = os_keyring.look_up(key_id, os_keyring.limit(interactive=ctx.interactive) if limit is None else limit)
         reason = None
-    except _NoAnswer as silence:
+    except os_keyring.NoAnswer as silence:
         text, reason = None, silence.reason
     if reason is not None:
         raise VaultLocked(
             f"The root key is in the OS keyring, which does not answer: {reason}.",
             hint="Unlock the keyring of the user who ran init. A program that starts vaultctl has to pass on "
-            f"{_BUS} if the session bus is not in its usual place.",
+            f"{SESSION_BUS} if the session bus is not in its usual place.",
         )
     if text is None:
         raise VaultLocked(
@@ -147,9 +81,9 @@ def forget(key_id: str, ctx: ProviderContext) -> None:
         VaultLocked: The keyring does not do it.
     """
     try:
-        _within(_limit(ctx), lambda it: it.delete_password(SERVICE, key_id))
+        os_keyring.delete(key_id, os_keyring.limit(interactive=ctx.interactive))
         return
-    except _NoAnswer as silence:
+    except os_keyring.NoAnswer as silence:
         reason = silence.reason
     raise VaultLocked(
         f"The OS keyring does not delete the root key: {reason}.",
@@ -164,71 +98,3 @@ def problems(key_id: str, ctx: ProviderContext) -> list[str]:
     except VaultError as error:
         return [f"{error.message} {error.hint}"]
     return []
-
-
-def session_bus(run: Path = Path("/run/user")) -> str | None:
-    """The address of this user's session bus, if the environment lacks it and the bus is in its usual place.
-
-    Programs that start MCP servers hand on a bare environment.
-    """
-    if os.environ.get(_BUS):
-        return None
-    path = run / str(os.geteuid()) / "bus"
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    ours = stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()
-    return f"unix:path={path}" if ours else None
-
-
-class _Outcome(Generic[T]):
-    """What a thread leaves behind: an answer, or else what is the matter."""
-
-    answer: T
-    finding = Finding.FAILED
-
-
-def _within(limit: float, call: Callable[["KeyringBackend"], T]) -> T:
-    outcome: _Outcome[T] = _Outcome()
-
-    def work() -> None:
-        try:
-            import keyring
-
-            outcome.answer = call(keyring.get_keyring())
-            outcome.finding = Finding.USABLE
-        except Exception as error:
-            outcome.finding = finding_of(error)
-
-    # A daemon: a keyring that never answers must not keep the process from ending either.
-    thread = Thread(target=work, name="vaultctl-keyring", daemon=True)
-    with _session_bus_in_environment():
-        thread.start()
-        thread.join(limit)
-    if thread.is_alive():
-        raise _NoAnswer(_silence(limit))
-    if outcome.finding is not Finding.USABLE:
-        raise _NoAnswer(reason_of(outcome.finding))
-    return outcome.answer
-
-
-@contextmanager
-def _session_bus_in_environment() -> Iterator[None]:
-    address = session_bus()
-    if address is None:
-        yield
-        return
-    os.environ[_BUS] = address
-    try:
-        yield
-    finally:
-        os.environ.pop(_BUS, None)
-
-
-def _limit(ctx: ProviderContext) -> float:
-    return LIMIT_WITH_A_PERSON if ctx.interactive else LIMIT
-
-
-def _silence(limit: float) -> str:
-    return f"no answer within {limit:g} seconds"

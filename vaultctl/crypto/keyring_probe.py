@@ -1,7 +1,7 @@
 """Tries the OS keyring with a random entry and exits with what it found.
 
 It runs as a child process, because a locked keyring can hang for ever and only a process can be killed. It
-never sees a root key, and imports nothing of ours.
+never sees a key or a token, and imports nothing of ours.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ class Finding(IntEnum):
 _REASONS: dict[int, str] = {
     Finding.NONE: "there is none",
     Finding.DISABLED: "it is disabled",
-    Finding.PLAIN_TEXT: "what there is would not protect the key",
+    Finding.PLAIN_TEXT: "what there is would not protect it",
     Finding.FORGETFUL: "it does not keep what it is given",
     Finding.LOCKED: "it is locked",
 }
@@ -44,7 +44,7 @@ def reason_of(status: int) -> str:
 
 
 def judge(backend: "KeyringBackend") -> Finding:
-    """Whether ``backend`` is one to trust with a key, from what it says of itself.
+    """Whether ``backend`` is one to trust with a secret, from what it says of itself.
 
     A priority below 1 is how keyring marks backends that it does not recommend: plain text files among them.
     """

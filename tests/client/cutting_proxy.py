@@ -1,0 +1,71 @@
+"""A proxy that cuts connections in the middle of an answer, when the server has long done what it was asked."""
+
+import socket
+import socketserver
+import threading
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+
+class CuttingProxy:
+    """Passes connections on to a server.
+
+    Attributes:
+        cuts: After how many bytes from the server the next connections are cut, in order; without one they are not.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self.cuts: list[int] = []
+        parts = urlsplit(base_url)
+        self._server_address = (parts.hostname, parts.port)
+        self._open: set[socket.socket] = set()
+        outer = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                outer._pass_on(self.request)
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            request_queue_size = 128
+
+        self._listening = Server(("127.0.0.1", 0), Handler)
+        self.base_url = f"http://127.0.0.1:{self._listening.server_address[1]}"
+
+    def cut_all(self) -> None:
+        """Cut all connections now."""
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _pass_on(self, client: socket.socket) -> None:
+        left = self.cuts.pop(0) if self.cuts else None
+        with socket.create_connection(self._server_address) as server:
+            self._open.add(client)
+            requests = threading.Thread(target=_copy, args=(client, server, None))
+            requests.start()
+            _copy(server, client, left)
+            for end in (client, server):
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            requests.join()
+            self._open.discard(client)
+
+    def __enter__(self) -> "CuttingProxy":
+        threading.Thread(target=self._listening.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown()
+        self.cut_all()
+        self._listening.server_close()
+
+
+def _copy(source: socket.socket, sink: socket.socket, most: int | None) -> None:
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            if most is not None and len(data) >= most:
+                sink.sendall(data[:most])
+                return
+            sink.sendall(data)
+            most = None if most is None else most - len(data)

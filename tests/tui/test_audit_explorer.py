@@ -1,0 +1,189 @@
+"""The audit explorer: filters, pages in both directions, exports."""
+
+import csv
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.stage import Stage, dashboard_of, press, screen_text, toasts, until, until_shown
+from vaultctl.domain.records import AuditEntry
+from vaultctl.tui import trail
+from vaultctl.tui.screens.export import ExportTo
+from vaultctl.tui.widgets.entries import EntryList
+
+
+def shown(pilot: Pilot[int]) -> list[AuditEntry]:
+    return list(pilot.app.screen.query_one(EntryList).source)
+
+
+async def explore(pilot: Pilot[int], text: str) -> None:
+    await press(pilot, "5")
+    await until_shown(pilot, "entry ")
+    await press(pilot, "slash")
+    field = pilot.app.screen.query_one("#trail")
+    field.value = text  # type: ignore[attr-defined]
+    await press(pilot, "enter")
+
+
+FILTERS = {
+    "identity.name=deploy-agent": {"filter": {"identity.name": "deploy-agent"}},
+    "identity.sessionId=cortex_sess_a1b2c3": {"filter": {"identity.sessionId": "cortex_sess_a1b2c3"}},
+    "session=cortex_sess_d4e5f6": {"session": "cortex_sess_d4e5f6"},
+    "agent=deploy-agent": {"agent": "deploy-agent"},
+    "credential=deploy-key": {"credential": "deploy-key"},
+    "event=lease.created": {"events": ["lease.created"]},
+    "event=denied": {"events": ["lease.denied", "access.denied"]},
+    "agent=deploy-agent event=lease.created credential=deploy-key": {
+        "agent": "deploy-agent",
+        "events": ["lease.created"],
+        "credential": "deploy-key",
+    },
+}
+
+
+@pytest.mark.parametrize("text", FILTERS)
+def test_a_filter_finds_what_the_same_query_finds(stage: Stage, text: str) -> None:
+    for agent in ("deploy-agent", "analytics-bot"):
+        stage.lease(agent, "deploy-key")
+        stage.lease(agent, "shopify-api-key")
+    stage.denied()
+    expected = [entry.seq for entry in stage.owner.audit_log.query(**FILTERS[text])]  # type: ignore[arg-type]
+    assert expected
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await explore(pilot, text)
+        await until(pilot, lambda: [entry.seq for entry in shown(pilot)] == expected)
+
+    stage.play(scenario)
+
+
+def test_a_filter_by_time(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+    stage.clock.advance("10m")
+    recent = stage.lease("analytics-bot", "deploy-key")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await explore(pilot, "since=5m event=lease.created")
+        await until(pilot, lambda: [entry.lease_id for entry in shown(pilot)] == [recent.id])
+
+    stage.play(scenario)
+
+
+@pytest.mark.parametrize("text", ["nonsense", "colour=red", "event=lease.eaten", "since=tomorrowish"])
+def test_what_is_no_filter_is_said_with_a_way_on(stage: Stage, text: str) -> None:
+    async def scenario(pilot: Pilot[int]) -> None:
+        await explore(pilot, text)
+        await until(pilot, lambda: toasts(dashboard_of(pilot)).strip())
+        before = shown(pilot)
+        assert before
+
+    stage.play(scenario)
+
+
+def test_it_reads_any_number_of_entries_page_by_page_and_keeps_a_window(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail, "PAGE", 20)
+    monkeypatch.setattr("vaultctl.tui.screens.paging.WINDOW", 60)
+    lease = stage.lease("deploy-agent", "deploy-key", ttl="1h")
+    for number in range(150):
+        if number % 40 == 0:  # many of the same moment, and some not
+            stage.clock.advance("1s")
+        lease.renew()
+    last = stage.owner.audit_log.query(limit=1)[-1].seq
+    seen: set[int] = set()
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        await until(pilot, lambda: bool(shown(pilot)))
+        assert shown(pilot)[-1].seq == last
+        while 0 not in seen:
+            first = shown(pilot)[0].seq
+            await press(pilot, "g")
+            await until(pilot, lambda first=first: shown(pilot)[0].seq < first or first == 0)
+            now = [entry.seq for entry in shown(pilot)]
+            assert now == list(range(now[0], now[0] + len(now)))
+            assert len(now) <= 60
+            seen.update(now)
+        while last not in [entry.seq for entry in shown(pilot)]:
+            end = shown(pilot)[-1].seq
+            await press(pilot, "G")
+            await until(pilot, lambda end=end: shown(pilot)[-1].seq > end)
+            now = [entry.seq for entry in shown(pilot)]
+            assert now == list(range(now[0], now[0] + len(now)))
+            assert len(now) <= 60
+
+    stage.play(scenario)
+    assert seen == set(range(last + 1)) or min(seen) == 0
+
+
+def test_without_a_filter_new_entries_come_by_themselves(stage: Stage) -> None:
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        await until_shown(pilot, "entry ")
+        stage.lease("deploy-agent", "deploy-key", purpose="What came later")
+        await until_shown(pilot, "What came later")
+
+    stage.play(scenario)
+
+
+def test_with_a_filter_new_entries_are_there_at_the_end(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key", purpose="First")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await explore(pilot, "event=lease.created")
+        await until(pilot, lambda: len(shown(pilot)) == 1)
+        later = stage.lease("deploy-agent", "deploy-key", purpose="What came later")
+        await until(pilot, lambda: later.id in dashboard_of(pilot).model.leases)
+        await press(pilot, "G")
+        await until(pilot, lambda: len(shown(pilot)) == 2)
+
+    stage.play(scenario)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_it_exports_what_matches_to_a_file_of_ones_own(stage: Stage, kind: str, tmp_path: Path) -> None:
+    stage.lease("deploy-agent", "deploy-key", purpose="=SUM(A1)")
+    stage.lease("analytics-bot", "deploy-key", purpose="Nightly report")
+    path = tmp_path / f"audit.{kind}"
+
+    async def export(pilot: Pilot[int]) -> None:
+        await press(pilot, "w")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
+        pilot.app.screen.query_one("#file").value = str(path)  # type: ignore[attr-defined]
+        await press(pilot, "enter")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await explore(pilot, "event=lease.created")
+        await until(pilot, lambda: len(shown(pilot)) == 2)
+        await export(pilot)
+        await until(pilot, lambda: "Wrote 2 entries" in toasts(dashboard_of(pilot)))
+        await export(pilot)
+        await until(pilot, lambda: "can't be written" in toasts(dashboard_of(pilot)))
+
+    stage.play(scenario)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    if kind == "csv":
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        assert [row["event"] for row in rows] == ["lease.created"] * 2
+        assert rows[0]["identity.purpose"] == "'=SUM(A1)"
+    else:
+        assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["lease.created"] * 2
+
+
+def test_an_export_with_another_ending_is_refused(stage: Stage, tmp_path: Path) -> None:
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        await until_shown(pilot, "entry ")
+        await press(pilot, "w")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
+        pilot.app.screen.query_one("#file").value = str(tmp_path / "audit.exe")  # type: ignore[attr-defined]
+        await press(pilot, "enter")
+        await until(pilot, lambda: ".csv or .jsonl" in toasts(dashboard_of(pilot)))
+        assert "entry" in screen_text(dashboard_of(pilot))
+
+    stage.play(scenario)
+    assert not list(tmp_path.glob("audit*"))

@@ -1,0 +1,204 @@
+"""From an agent to its sessions to an entry; a credential's holders; what a token reaches and did."""
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.tui.stage import Stage, dashboard_of, press, screen_text, shown_leases, until, until_shown
+from vaultctl.tui.screens.agent import AgentScreen
+from vaultctl.tui.screens.credential import CredentialScreen
+from vaultctl.tui.screens.entry import EntryScreen
+from vaultctl.tui.screens.overview import Overview
+from vaultctl.tui.screens.session import SessionScreen
+from vaultctl.tui.screens.token import TokenScreen
+from vaultctl.tui.widgets.entries import EntryList
+
+
+def test_a_lease_leads_to_the_timeline_of_its_run_with_the_purposes(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key", purpose="Deploy to staging").renew()
+    stage.denied()
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "enter")
+        await until_shown(pilot, "Session cortex_sess_a1b2c3")
+        for shown in ("session.started", "lease.created", "lease.renewed", "✖ lease.denied", "Deploy to staging"):
+            await until_shown(pilot, shown)
+        recorded = [entry.seq for entry in stage.owner.audit_log.query(session="cortex_sess_a1b2c3")]
+        assert [entry.seq for entry in app.screen.query_one(EntryList).source] == recorded
+        stage.lease("deploy-agent", "shopify-api-key", purpose="What came later")
+        stage.lease("analytics-bot", "shopify-api-key", purpose="Another run")
+        await until_shown(pilot, "What came later")
+        assert "Another run" not in screen_text(app)
+        await until_shown(pilot, "active leases 2")
+
+    stage.play(scenario)
+
+
+def test_an_agent_has_its_sessions_and_its_leases(stage: Stage) -> None:
+    lease = stage.lease("deploy-agent", "deploy-key")
+    stage.lease("analytics-bot", "deploy-key", ttl="1h")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "a")
+        await until_shown(pilot, "Agent deploy-agent")
+        await until_shown(pilot, "cortex_sess_a1b2c3")
+        await until_shown(pilot, "1 active of 1")
+        assert shown_leases(app) == [lease.id]
+        assert "cortex_sess_d4e5f6" not in screen_text(app)
+        stage.runs["deploy-agent"].leases.create("shopify-api-key")
+        await until(pilot, lambda: len(shown_leases(app)) == 2)
+        stage.world.connect(stage.tokens["deploy-agent"]).sessions.open("cortex_sess_second")
+        await until_shown(pilot, "cortex_sess_second")
+        await press(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen))
+        await press(pilot, "escape")
+        await until(pilot, lambda: isinstance(app.screen, AgentScreen))
+        await press(pilot, "tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen))
+        await press(pilot, "a")
+        await until(pilot, lambda: isinstance(app.screen, AgentScreen))
+
+    stage.play(scenario)
+
+
+def test_a_credential_has_who_holds_it_now_and_who_held_it(stage: Stage) -> None:
+    stage.lease("analytics-bot", "deploy-key", purpose="Long over").revoke()
+    held = stage.lease("deploy-agent", "deploy-key", purpose="Deploy to staging")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "c")
+        await until_shown(pilot, "Credential deploy-key")
+        await until_shown(pilot, "maximum TTL 4h")
+        await until_shown(pilot, "Long over")
+        assert shown_leases(app) == [held.id]
+        held.revoke()
+        await until_shown(pilot, "Nobody holds it.")
+
+    stage.play(scenario)
+
+
+def test_a_token_has_what_it_reaches_and_what_it_did(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key", purpose="Deploy to staging")
+    stage.lease("analytics-bot", "deploy-key", purpose="Not of this token", ttl="1h")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        token = stage.tokens["deploy-agent"]
+        await press(pilot, "t")
+        await until_shown(pilot, f"Token {token.token.id}")
+        await until_shown(pilot, "credentials deploy-* shopify-*")
+        await until_shown(pilot, "reaches deploy-key shopify-api-key")
+        await until_shown(pilot, "cortex_sess_a1b2c3")
+        await until_shown(pilot, "lease.created")
+        assert "Not of this token" not in screen_text(app)
+        assert set(token.reaches) == {"deploy-key", "shopify-api-key"}
+
+    stage.play(scenario, size=(160, 50))
+
+
+def test_an_entry_has_all_its_fields(stage: Stage) -> None:
+    stage.denied()
+    entry = stage.owner.audit_log.query(limit=1)[-1]
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, EntryScreen))
+        await until_shown(pilot, entry.id)
+        for shown in ("lease.denied", "sessionId", "cortex_sess_a1b2c3", "Curiosity", "token-scope", str(entry.seq)):
+            assert shown in screen_text(app)
+
+    stage.play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("a", "Agent deploy-agent"),
+        ("s", "Session cortex_sess_a1b2c3"),
+        ("c", "Credential deploy-key"),
+        ("l", "lease=lease_"),
+    ],
+)
+def test_an_entry_leads_to_all_that_it_names(stage: Stage, key: str, shown: str) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, "tab", "enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, EntryScreen))
+        await press(pilot, key)
+        await until_shown(pilot, shown)
+
+    stage.play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("key", "listed", "opened"),
+    [
+        ("2", ["deploy-agent", "analytics-bot"], "Agent deploy-agent"),
+        ("3", ["deploy-key", "orders-db-password", "generic-secret"], "Credential deploy-key"),
+        ("4", ["deploy-agent", "analytics-bot", "89d23h"], "Token tok_"),
+    ],
+)
+def test_numbers_lead_to_the_lists_and_from_there_on(stage: Stage, key: str, listed: list[str], opened: str) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+    stage.clock.advance("2s")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, key)
+        for text in listed:
+            await until_shown(pilot, text)
+        await press(pilot, "enter")
+        await until_shown(pilot, opened)
+        await press(pilot, "1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, Overview))
+
+    stage.play(scenario)
+
+
+def test_lists_are_filtered_as_one_types_and_follow_what_changes(stage: Stage) -> None:
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "2")
+        await until_shown(pilot, "analytics-bot")
+        await press(pilot, "slash", *"deploy")
+        await until(pilot, lambda: "analytics-bot" not in screen_text(app))
+        await press(pilot, "escape")
+        stage.owner.tokens.create(agent="new-agent", credentials=["*"])
+        stage.clock.advance("2s")
+        await until_shown(pilot, "new-agent")
+
+    stage.play(scenario)
+
+
+def test_tokens_and_agents_can_be_stopped_from_their_lists(stage: Stage) -> None:
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, "4")
+        await until_shown(pilot, "analytics-bot")
+        await press(pilot, "T")
+        await until_shown(pilot, "Revoke this token of")
+        await press(pilot, "n", "2")
+        await until_shown(pilot, "deploy-agent")
+        await press(pilot, "S")
+        await until_shown(pilot, "Stop analytics-bot?")
+
+    stage.play(scenario)
+
+
+@pytest.mark.parametrize("way", [["a"], ["c"], ["t"], ["enter"]])
+def test_escape_leads_back_and_the_overview_is_as_the_vault_is(stage: Stage, way: list[str]) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, *way)
+        await until(pilot, lambda: isinstance(app.screen, (AgentScreen, CredentialScreen, TokenScreen, SessionScreen)))
+        late = stage.lease("analytics-bot", "shopify-api-key")
+        await until(pilot, lambda: late.id in app.model.leases)
+        await press(pilot, "escape")
+        await until(pilot, lambda: isinstance(app.screen, Overview))
+        assert set(shown_leases(app)) == stage.active()
+
+    stage.play(scenario)

@@ -1,0 +1,98 @@
+"""What ``/metrics`` counts. No label holds the name or the id of a tenant, an agent or a credential."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from vaultctl.api.exchange import Exchange
+
+if TYPE_CHECKING:
+    from vaultctl.api.logs import Log
+    from vaultctl.api.streams import Streams
+    from vaultctl.api.throttle import TokenRates
+    from vaultctl.engine.service import Service
+
+MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+_METHODS = frozenset({"GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT"})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The counters of one server, in a registry of its own."""
+
+    def __init__(self, service: "Service", streams: "Streams", rates: "TokenRates", log: "Log") -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "vaultctl_http_requests",
+            "Requests by route, method and status.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "vaultctl_http_request_seconds",
+            "Time from a request's headers to its answer.",
+            ("route", "method"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._failed = Counter(
+            "vaultctl_failed_authentications", "Requests without a token that counts.", registry=self.registry
+        )
+        self._problems = Counter(
+            "vaultctl_problems",
+            "Requests that were answered by a problem, by its code.",
+            ("code",),
+            registry=self.registry,
+        )
+        self._closed = Counter(
+            "vaultctl_http_closed_connections",
+            "Connections closed for what they sent, or did not send, by the status that was answered; 0 for none.",
+            ("status",),
+            registry=self.registry,
+        )
+        self.registry.register(_Readings(service, streams, rates, log))
+        ProcessCollector(registry=self.registry)
+
+    def count(self, exchange: Exchange) -> None:
+        """Count a request that was answered. Streams do not count towards the latency."""
+        route = exchange.template or "other"
+        method = exchange.method if exchange.method in _METHODS else "other"
+        self._requests.labels(route, method, str(exchange.status)).inc()
+        if not exchange.is_stream:
+            self._seconds.labels(route, method).observe(exchange.seconds)
+        if exchange.status == 401:
+            self._failed.inc()
+
+    def count_problem(self, code: str) -> None:
+        """Count a request that ended in a problem."""
+        self._problems.labels(code).inc()
+
+    def count_closed(self, status: int) -> None:
+        """Count a connection that was closed for what came, or did not come."""
+        self._closed.labels(str(status)).inc()
+
+    def page(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+
+class _Readings(Collector):
+    """What others count, read when it is asked for."""
+
+    def __init__(self, service: "Service", streams: "Streams", rates: "TokenRates", log: "Log") -> None:
+        self._service = service
+        self._streams = streams
+        self._rates = rates
+        self._log = log
+
+    def collect(self) -> Iterable[Metric]:
+        """The readings."""
+        yield GaugeMetricFamily("vaultctl_audit_streams", "Event streams that are open.", self._streams.active)
+        yield CounterMetricFamily(
+            "vaultctl_throttled_requests", "Requests beyond the limit of their token.", self._rates.throttled
+        )
+        yield CounterMetricFamily("vaultctl_lost_log_lines", "Log lines that nobody read in time.", self._log.dropped)

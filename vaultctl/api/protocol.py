@@ -1,0 +1,196 @@
+"""uvicorn's HTTP protocol with the bounds that it lacks: on time, on size, and on what waits."""
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from vaultctl.api.answers import Problem, problem_answer
+from vaultctl.api.exchange import source_of
+from vaultctl.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from vaultctl.api.app import Application
+
+_LINGER = 10.0
+"""Seconds that a connection which was closed may take to send what is left."""
+
+_PROGRESS = 64 * 1024
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._application: Application = self.config.app  # type: ignore[assignment]
+        self._limits = self._application.limits
+        self._received = 0
+        self._head_size = 0
+        self._in_head = self._in_message = False
+        self._turned_away = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin; the first request's head is awaited from now on."""
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            self.app = self._application.overloaded
+        self._await_within(self._limits.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._set_deadline(None)
+        self._unset_keepalive_if_required()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, within bounds."""
+        if self._turned_away:
+            return
+        self._received += len(data)
+        super().data_received(data)
+        if self._in_head and self._received > self._limits.head_bytes:
+            self._turn_away(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
+        elif self._received > self._limits.message_bytes:
+            self._turn_away(None)
+        elif self._deadline is None and (self._in_message or self._received):
+            self._await_within(self._limits.head_seconds)
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002
+        """Answer what is no HTTP, in our own words."""
+        self._turn_away(HTTPStatus.BAD_REQUEST, "That is not an HTTP request.")
+
+    def shutdown(self) -> None:
+        """Close now if nothing is under way, else after the answer."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._close()
+        else:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that nobody uses."""
+        self._close()
+
+    # The parser's callbacks
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._in_head = self._in_message = True
+        self._head_size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; those that follow a body are nobody's business."""
+        if self._in_head:
+            self._head_size += len(name) + len(value) + 4
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there; the body is awaited."""
+        self._in_head = False
+        if self._turned_away:
+            return
+        if self._head_size + len(self.url) > self._limits.head_bytes:
+            self._turn_away(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
+            return
+        if len(self.pipeline) >= self._limits.pipelined:
+            self._turn_away(None)
+            return
+        # A little more than the application gives it, which answers properly.
+        self._await_within(self._limits.body_seconds + 1)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        if not self._turned_away:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._in_message = False
+        self._received = 0
+        self._set_deadline(None)
+        if not self._turned_away:
+            super().on_message_complete()
+
+    # Writing
+
+    def pause_writing(self) -> None:
+        """The client does not take what it is sent; it has so long to go on."""
+        super().pause_writing()
+        self._await_reader()
+
+    def resume_writing(self) -> None:
+        """It went on."""
+        super().resume_writing()
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
+
+    # Ends
+
+    def _await_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self._write_deadline = self.loop.call_later(self._limits.write_seconds, self._judge_reader, waiting)
+
+    def _judge_reader(self, before: int) -> None:
+        if before - self.transport.get_write_buffer_size() < _PROGRESS:
+            self._note(0)
+            self.transport.abort()
+        else:
+            self._await_reader()
+
+    def _await_within(self, seconds: float) -> None:
+        self._set_deadline(self.loop.call_later(seconds, self._too_slow))
+
+    def _set_deadline(self, deadline: asyncio.TimerHandle | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = deadline
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self._received:
+            self._turn_away(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.")
+        else:
+            self._close()
+
+    def _turn_away(self, status: HTTPStatus | None, message: str = "") -> None:
+        """Close, with a problem if that can still be said: no answer is on its way."""
+        if self._turned_away:
+            return
+        self._turned_away = True
+        if status is not None and self._may_speak():
+            problem = problem_answer(Problem(InvalidInput(message), status, ((b"connection", b"close"),)))
+            head = [b"%b: %b\r\n" % header for header in problem.raw_headers()]
+            self.transport.write(b"".join([STATUS_LINE[status], *head, b"\r\n", problem.body]))
+            self._note(status)
+        else:
+            self._note(0)
+        self._close()
+
+    def _may_speak(self) -> bool:
+        """Whether no answer of the application is on its way; none will be from now on."""
+        if self.cycle is None or self.cycle.response_complete:
+            return True
+        if self.pipeline or self.cycle.response_started:
+            return False
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        return True
+
+    def _note(self, status: int) -> None:
+        self._application.turned_away(status, source_of(self.client[0]) if self.client else "unknown")
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+            # What the client does not take is not kept for ever.
+            self.loop.call_later(_LINGER, self.transport.abort)

@@ -1,0 +1,73 @@
+"""A vault's service, the application before it and the sockets before that, started and stopped together."""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from vaultctl.api.app import Application
+from vaultctl.api.limits import USUAL, Limits
+from vaultctl.api.logs import Log
+from vaultctl.api.serving import HTTPServer
+from vaultctl.api.throttle import FailedAuthentications, TokenRates
+
+if TYPE_CHECKING:
+    from vaultctl.engine.service import Service
+
+_LEAST_GRACE = 1.0
+"""Seconds that the service gets to commit what it accepted, however long the connections took."""
+
+
+class Server:
+    """One node. Lives in the event loop that starts it."""
+
+    def __init__(
+        self,
+        service: "Service",
+        *,
+        read: Callable[[], object],
+        log: Log,
+        sockets: Sequence[socket.socket],
+        tls: ssl.SSLContext | None = None,
+        limits: Limits = USUAL,
+        failures: FailedAuthentications | None = None,
+        rates: TokenRates | None = None,
+    ) -> None:
+        """Serve ``service`` on ``sockets``; ``read`` reads something from its store, or raises."""
+        self._service = service
+        self._log = log
+        self._application = Application(service, read=read, log=log, limits=limits, failures=failures, rates=rates)
+        self._http = HTTPServer(self._application, sockets, tls)
+
+    async def start(self) -> None:
+        """Serve from now on."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_exception)
+        self._log.start(loop.call_later)
+        streams = self._application.streams
+
+        def grew(tenants: Collection[str]) -> None:
+            if streams.active:
+                loop.call_soon_threadsafe(streams.grew, tenants)
+
+        await self._service.start()
+        self._service.subscribe(grew)
+        await self._http.start()
+
+    async def stop(self, grace: float) -> bool:
+        """Accept nothing more and finish what was accepted; whether that was possible in ``grace`` seconds."""
+        began = time.monotonic()
+        answered = await self._http.stop(grace)
+        left = max(_LEAST_GRACE, grace - (time.monotonic() - began))
+        committed = await self._service.stop(left)
+        self._log.stop()
+        return answered and committed
+
+    def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        if isinstance(error, BaseException):
+            self._log.unexpected(error)
+        else:
+            self._log.error("unexpected")

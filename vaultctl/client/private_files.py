@@ -1,0 +1,33 @@
+"""Small text files that only their owner may read, replaced as a whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def replace(path: Path, text: str) -> None:
+    """Make ``text`` the content of ``path``, mode 0600, durably; a crash leaves the old content or the new.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(file, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and new names in ``directory`` durable."""
+    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

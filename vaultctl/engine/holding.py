@@ -1,0 +1,26 @@
+"""Which tenants a call may write to. Their logs are held before anything is read that the call goes by."""
+
+from typing import Any
+
+from vaultctl.domain import requests as ask
+from vaultctl.domain.names import is_name
+from vaultctl.engine.authentication import VAULT_TENANT, Owner, Principal
+from vaultctl.engine.transaction import Transaction
+
+
+def tenants_of(tx: Transaction, principal: Principal, request: ask.Request[Any]) -> set[str]:
+    """The caller's tenant, and the others that its request can change.
+
+    A token is not judged here: where it turns out to be of another tenant, the transaction is run again.
+    """
+    tenant = principal.tenant if isinstance(principal, Owner) else tx.tenant_of(principal.token_hash)
+    if tenant is None:
+        return set()
+    tenants = {tenant}
+    runs_the_vault = isinstance(principal, Owner) or tenant == VAULT_TENANT
+    match request:
+        case ask.CreateTenant() | ask.UpdateTenant() if runs_the_vault and is_name(request.id):
+            tenants.add(request.id)
+        case ask.CreateToken(operator=True) | ask.RotateToken() | ask.RevokeToken() if runs_the_vault:
+            tenants.add(VAULT_TENANT)
+    return tenants

@@ -1,0 +1,97 @@
+"""What a writer remembers of tenants, so that it need not read and authenticate the same rows for every operation.
+
+Whoever holds a tenant's log is the only one that writes to the tenant, and every change to the rows that are
+remembered leaves an entry there. So within a transaction what was read stays true, and from one transaction to the next
+if the log has not grown meanwhile by anyone else's hand. Names that are not there are remembered as well: to look for
+them again takes as long as for one that is there.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from vaultctl.domain.records import LeaseState
+from vaultctl.store.rows import CredentialRow, LeaseRow, LogRow, Row, TenantRow, TokenRow, VersionRow
+
+KEPT: tuple[type[Row], ...] = (TenantRow, CredentialRow, VersionRow, TokenRow)
+"""Rows that never change without an entry in their tenant's log."""
+
+_MOST_TENANTS = 64
+_MOST_ROWS = 20_000
+
+Key = tuple[Any, ...]
+Value = tuple[str, int, str]
+"""A credential's id, one of its versions, and its name."""
+
+
+class TenantMemory:
+    """What is known of one tenant.
+
+    Attributes:
+        rows: Authenticated rows by type and primary key; None for one that is not there.
+        leased: The values that a session or a token has leased.
+        made: What was made of its rows, such as values that were opened. It is forgotten with the transaction.
+        fragments: What a session or a token must not disclose; forgotten as well.
+    """
+
+    __slots__ = ("fragments", "leased", "made", "rows")
+
+    def __init__(self) -> None:
+        self.rows: dict[type[Row], dict[Key, Row | None]] = {}
+        self.leased: dict[Key, dict[Value, None]] = {}
+        self.made: dict[Key, Any] = {}
+        self.fragments: dict[Key, tuple[str, ...]] = {}
+
+    def of(self, row_type: type[Row]) -> dict[Key, Row | None]:
+        """The rows of one type."""
+        rows = self.rows.get(row_type)
+        if rows is None:
+            rows = self.rows[row_type] = {}
+        return rows
+
+    def note_lease(self, row: LeaseRow) -> None:
+        """Keep what is known of leased values true to a lease that was made or changed."""
+        if row.state != LeaseState.ACTIVE:  # a token's are those of its active leases
+            self.leased.pop(("token", row.token_id), None)
+            self.fragments.pop(("token", row.token_id), None)
+            return
+        value = (row.credential_id, row.credential_version, row.credential_name)
+        for scope in (("session", row.session_id), ("token", row.token_id)):
+            if scope in self.leased and value not in self.leased[scope]:
+                self.leased[scope][value] = None
+                self.fragments.pop(scope, None)
+
+    @property
+    def size(self) -> int:
+        """How many rows it holds."""
+        return sum(map(len, self.rows.values())) + sum(map(len, self.leased.values()))
+
+    def retain(self) -> None:
+        """Forget what does not outlive a transaction."""
+        self.rows = {row_type: rows for row_type, rows in self.rows.items() if row_type in KEPT}
+        self.made = {}
+        self.fragments = {}
+
+
+class Memory:
+    """What is remembered from one transaction to the next, while nobody else writes."""
+
+    def __init__(self) -> None:
+        self._tenants: dict[str, tuple[int, TenantMemory]] = {}
+        self.tokens: dict[bytes, Key] = {}
+        """The primary keys of tokens by hash: where to look, not what is there."""
+
+    def recall(self, log: LogRow) -> TenantMemory:
+        """What is known of a tenant whose log is as long as ``log`` says. It must be given back to be known again."""
+        size, known = self._tenants.pop(log.tenant, (-1, None))
+        return known if known is not None and size == log.size else TenantMemory()
+
+    def keep(self, known: Iterable[tuple[LogRow, TenantMemory]]) -> None:
+        """Remember what was known when a transaction had committed."""
+        for log, tenant in known:
+            tenant.retain()
+            if tenant.size < _MOST_ROWS:
+                self._tenants[log.tenant] = log.size, tenant
+        while len(self._tenants) > _MOST_TENANTS:
+            del self._tenants[next(iter(self._tenants))]
+        if len(self.tokens) > _MOST_ROWS:
+            self.tokens.clear()

@@ -1,0 +1,164 @@
+"""A token: what it reaches, its runs, and what it did."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.widgets import Static
+
+from vaultctl.client import Vault
+from vaultctl.domain.records import AuditEntry, Credential, CredentialState, Identity, Session, Token
+from vaultctl.domain.rules import Caller, judge_lease
+from vaultctl.domain.times import to_micros
+from vaultctl.tui import actions, words
+from vaultctl.tui.model import LiveLease
+from vaultctl.tui.ordering import OrderedLeases
+from vaultctl.tui.screens.agent import MOST_SESSIONS, SESSION_COLUMNS
+from vaultctl.tui.screens.live import Fresh, LeaseScreen
+from vaultctl.tui.widgets.entries import Entries, EntryList
+from vaultctl.tui.widgets.facts import Facts
+from vaultctl.tui.widgets.leases import LeaseTable
+from vaultctl.tui.widgets.line_list import LineList
+
+_MOST_ENTRIES = 500
+
+
+@dataclass(frozen=True)
+class TokenView:
+    """What is known of a token."""
+
+    token: Token
+    reaches: tuple[str, ...]
+    sessions: tuple[Session, ...]
+    entries: tuple[AuditEntry, ...]
+
+
+def look_at(vault: Vault, id: str) -> TokenView:
+    """Find out about a token."""
+    token = vault.tokens.get(id)
+    sessions: list[Session] = []
+    entries: list[AuditEntry] = []
+    if token.agent:
+        found = vault.sessions.list(agent=token.agent, limit=MOST_SESSIONS)
+        sessions = [session for session in found if session.token_id == id]
+        entries = vault.audit_log.query(agent=token.agent, limit=_MOST_ENTRIES)
+    elif token.email:
+        entries = vault.audit_log.query({"identity.email": token.email}, limit=_MOST_ENTRIES)
+    runs = {session.id for session in sessions}
+    leases = {lease.id for lease in vault.leases.list(token=id, limit=1_000)}
+    return TokenView(
+        token,
+        tuple(c.name for c in vault.credentials.list() if _reaches(token, c)),
+        tuple(sessions),
+        tuple(entry for entry in entries if _did(entry, id, runs, leases)),
+    )
+
+
+def _did(entry: AuditEntry, token: str, runs: set[str], leases: set[str]) -> bool:
+    return (
+        entry.details.get("tokenId") == token or entry.identity.session_id in runs or (entry.lease_id or "") in leases
+    )
+
+
+def _reaches(token: Token, credential: Credential) -> bool:
+    if token.kind not in ("agent", "human"):
+        return False
+    identity = Identity(
+        type="agent" if token.kind == "agent" else "human", name=token.agent, email=token.email, user_id=token.user_id
+    )
+    caller = Caller("", identity, token.role, (token.credentials,))
+    return judge_lease(caller, credential.name, credential.policy, CredentialState(credential.state)) is None
+
+
+class TokenScreen(LeaseScreen):
+    """One token, without its secret."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab,shift+tab", "app.focus_next", "other list", show=False)]
+
+    def __init__(self, id: str) -> None:
+        super().__init__()
+        self.token_id = id
+        self._token: Token | None = None
+
+    def content(self) -> ComposeResult:
+        """Facts, runs, leases, entries."""
+        self.rows = OrderedLeases(self.model.leases)
+        self.rows.restrict(lambda lease: lease.token == self.token_id)
+        yield Facts()
+        yield Static("Sessions", classes="section")
+        yield LineList[Session](SESSION_COLUMNS, [], key=lambda s: s.id, nothing="No sessions.", id="sessions")
+        yield Static("Active leases", classes="section")
+        yield LeaseTable(self.rows, id="leases")
+        yield Static("What it did", classes="section")
+        yield EntryList(id="history")
+
+    def on_mount(self) -> None:
+        """Ask for the token."""
+        self.query_one(LeaseTable).focus()
+        self._reload()
+
+    def fresh(self, news: Fresh) -> None:
+        """Leases as they are; the rest when something concerns the token itself."""
+        if news.anew:
+            self.rows.watch(self.model.leases)
+        else:
+            self.rows.update(news.changed)
+        for found in self.query(LineList):
+            found.sync(self.now)
+        if any(entry.details.get("tokenId") == self.token_id for entry in news.entries):
+            self._reload()
+
+    def lease(self) -> LiveLease | None:
+        """The lease under the cursor."""
+        return self.query_one(LeaseTable).row
+
+    def action_agent(self) -> None:
+        """To the token's agent."""
+        if self._token is not None and self._token.agent:
+            self.dashboard.open_agent(self._token.agent)
+
+    def action_token(self) -> None:
+        """Already here."""
+
+    def action_revoke_token(self) -> None:
+        """This token, wherever the cursor is."""
+        self.act(actions.revoke_token(self.token_id))
+
+    def action_stop_agent(self) -> None:
+        """The token's agent."""
+        if self._token is not None and self._token.agent:
+            self.act(actions.stop_agent(self._token.agent))
+
+    def on_line_list_chosen(self, event: "LineList.Chosen") -> None:
+        """To a run, an entry, or the run of a lease."""
+        match event.row:
+            case AuditEntry():
+                self.dashboard.open_entry(event.row)
+            case Session():
+                self.dashboard.open_session(event.row.id)
+            case LiveLease(session=str() as session):
+                self.dashboard.open_session(session)
+            case LiveLease():
+                self.dashboard.open_trail(lease=event.row.id)
+
+    def _reload(self) -> None:
+        self.ask(lambda vault: look_at(vault, self.token_id), self._tell)
+
+    def _tell(self, view: TokenView) -> None:
+        token = self._token = view.token
+        self.query_one("#sessions", LineList).show(view.sessions, self.now)
+        self.query_one(EntryList).show(Entries(list(view.entries)), self.now)
+        self.query_one(Facts).tell(
+            f"Token {token.id}",
+            [
+                ("of", token.agent or token.email or token.kind),
+                ("role", token.role.value),
+                ("state", token.state.value),
+                ("credentials", " ".join(token.credentials) or "only what names it"),
+                ("maximum TTL", str(token.max_lease_ttl or "")),
+                ("expires", words.moment(to_micros(token.expires_at))),
+                ("created by", token.created_by),
+                ("reaches", " ".join(view.reaches) or "nothing"),
+            ],
+        )

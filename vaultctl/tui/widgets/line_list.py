@@ -1,0 +1,410 @@
+"""A list of rows with columns and a cursor, fast at any length.
+
+Only the rows in sight are looked at, and of those only the ones whose cells differ from what was drawn last are drawn
+anew. The cursor stays with its row when rows come and go above it, and so does what is in sight.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.geometry import Size
+from textual.message import Message
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from vaultctl.tui.widgets.palette import Painted
+from vaultctl.tui.words import fit, fit_id
+
+Row = TypeVar("Row")
+Read = TypeVar("Read", covariant=True)
+
+_GAP = 1
+_HEAD = 1
+
+
+class Source(Protocol[Read]):
+    """Where rows come from."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Read: ...
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """A column.
+
+    Attributes:
+        title: Its heading.
+        text: The cell's text.
+        width: The least width.
+        share: How much of the space left over it takes, and at most ``most`` cells.
+        rank: Where space is short, columns with the highest rank go first; 0 stays.
+        style: The name of the style, or what says it of a row.
+        right: Flush right.
+        is_id: Where it does not fit, its end is kept.
+        live: Instead of text and style: both of a row at a time, in a width.
+    """
+
+    title: str
+    text: Callable[[Row], str]
+    width: int
+    share: int = 0
+    most: int = 1_000
+    rank: int = 0
+    style: str | Callable[[Row], str] = "plain"
+    right: bool = False
+    is_id: bool = False
+    live: Callable[[Row, int, int], tuple[str, str]] | None = None
+
+    def cell(self, row: Row, now: int, width: int) -> tuple[str, str]:
+        """The text and the name of the style of a row's cell."""
+        if self.live is not None:
+            return self.live(row, now, width)
+        text = self.text(row)
+        return fit_id(text, width) if self.is_id else text, self.style if isinstance(self.style, str) else self.style(
+            row
+        )
+
+
+def laid_out(columns: Sequence[Column[Row]], width: int) -> list[tuple[Column[Row], int]]:
+    """The columns that fit into ``width`` cells, with the width of each."""
+    shown = list(columns)
+    while len(shown) > 1 and sum(c.width for c in shown) + _GAP * (len(shown) - 1) > width:
+        last = max(shown, key=lambda c: c.rank)
+        if last.rank == 0:
+            break
+        shown.remove(last)
+    widths = [c.width for c in shown]
+    spare = width - sum(widths) - _GAP * (len(shown) - 1)
+    while spare > 0:
+        open_ = [i for i, c in enumerate(shown) if c.share and widths[i] < c.most]
+        if not open_:
+            break
+        shares = sum(shown[i].share for i in open_)
+        given = 0
+        for i in open_:
+            more = min(max(1, spare * shown[i].share // shares), shown[i].most - widths[i], spare - given)
+            widths[i] += more
+            given += more
+        spare -= given
+    return list(zip(shown, widths, strict=True))
+
+
+class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
+    """Rows of a source, under a line of headings."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"list--head", "list--cursor", "list--cursor-away"}
+
+    DEFAULT_CSS = """
+    LineList {
+        height: 1fr;
+        width: 1fr;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+        scrollbar-background: $surface;
+        scrollbar-color: $panel-lighten-2;
+        & > .list--head { color: $foreground 60%; text-style: bold; background: $panel; }
+        & > .list--cursor { background: $secondary 60%; text-style: bold; }
+        & > .list--cursor-away { background: $panel; }
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down,j", "move(1)", "down", show=False),
+        Binding("up,k", "move(-1)", "up", show=False),
+        Binding("pagedown,ctrl+f", "page(1)", "page down", show=False),
+        Binding("pageup,ctrl+b", "page(-1)", "page up", show=False),
+        Binding("home,g", "top", "first", show=False),
+        Binding("end,G", "bottom", "last", show=False),
+        Binding("enter", "choose", "open"),
+    ]
+    BINDING_GROUP_TITLE = "Moving"
+
+    cursor: reactive[int] = reactive(0, init=False)
+
+    class Chosen(Message):
+        """A row was opened."""
+
+        def __init__(self, list: "LineList[Any]", row: Any) -> None:
+            super().__init__()
+            self.list = list
+            self.row = row
+
+        @property
+        def control(self) -> "LineList[Any]":
+            """The list."""
+            return self.list
+
+    class AtEdge(Message):
+        """The cursor has reached the first or the last row."""
+
+        def __init__(self, list: "LineList[Any]", *, at_top: bool) -> None:
+            super().__init__()
+            self.list = list
+            self.at_top = at_top
+
+        @property
+        def control(self) -> "LineList[Any]":
+            """The list."""
+            return self.list
+
+    def __init__(
+        self,
+        columns: Sequence[Column[Row]],
+        source: Source[Row],
+        *,
+        key: Callable[[Row], Any],
+        locate: Callable[[Any], int | None] | None = None,
+        follow: bool = False,
+        nothing: str = "There are none.",
+        id: str | None = None,
+    ) -> None:
+        """A list.
+
+        Args:
+            columns: What is shown of a row.
+            source: The rows, which may change at any time; see :meth:`sync`.
+            key: What tells rows apart.
+            locate: The index of a key's row, if there is a quicker way than looking.
+            follow: The cursor stays at the last row as rows are added, unless it was moved away.
+            nothing: What to say when there are no rows.
+            id: Of the widget.
+        """
+        super().__init__(id=id)
+        self.columns = columns
+        self.source = source
+        self._key = key
+        self._locate = locate or self._look_for
+        self._follow = follow
+        self._held: Any = None
+        """Key of the row that the cursor stays with; None: it stays at the edge where it began."""
+        self._nothing = nothing
+        self._now = 0
+        self._layout: list[tuple[Column[Row], int]] = []
+        self._laid_out_for = -1
+        self._drawn: dict[int, tuple[Any, ...]] = {}
+        self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(1_024)
+        self.heading_marks: dict[str, str] = {}
+
+    @property
+    def _cells_wide(self) -> int:
+        return self.scrollable_content_region.width
+
+    @property
+    def _cells_high(self) -> int:
+        return self.scrollable_content_region.height
+
+    # Rows
+
+    @property
+    def row(self) -> Row | None:
+        """The row under the cursor."""
+        return self.source[self.cursor] if 0 <= self.cursor < len(self.source) else None
+
+    def sync(self, now: int) -> None:
+        """Take note of how the source is at the time ``now``, and draw what differs from what is drawn."""
+        self._now = now
+        length = len(self.source)
+        size = Size(self._cells_wide, length + _HEAD)
+        if self.virtual_size.height != size.height:
+            self.virtual_size = size
+        self._keep_cursor(length)
+        self._draw_changes()
+
+    def show(self, source: Source[Row], now: int, *, held: Any = None) -> None:
+        """Show other rows, with the cursor on the one with the key ``held`` or where it began."""
+        self.source = source
+        self._held = held
+        self.cursor = 0
+        self.scroll_to(y=0, animate=False)
+        self.sync(now)
+
+    def hold(self, row: Row) -> None:
+        """Keep the cursor with this row, wherever it comes to be."""
+        self._held = self._key(row)
+
+    def _keep_cursor(self, length: int) -> None:
+        if length == 0:
+            self.cursor = 0
+            return
+        if self._held is None:
+            if self._follow and self.cursor != length - 1:
+                self.cursor = length - 1
+                self._scroll_to_cursor()
+            return
+        found = self._locate(self._held)
+        if found is None:  # the row is gone; its neighbour takes its place
+            self.cursor = min(self.cursor, length - 1)
+            self._held = self._key(self.source[self.cursor])
+        elif found != self.cursor:
+            moved = found - self.cursor
+            self.cursor = found
+            self.scroll_to(y=max(0, self.scroll_offset.y + moved), animate=False)
+            self._scroll_to_cursor()
+
+    def _look_for(self, key: Any) -> int | None:
+        return next((i for i in range(len(self.source)) if self._key(self.source[i]) == key), None)
+
+    # The cursor
+
+    def move_to(self, index: int, *, down: bool = True) -> None:
+        """Put the cursor on a row, which lies ``down`` from here, or up."""
+        length = len(self.source)
+        if not length:
+            return
+        index = max(0, min(index, length - 1))
+        edge = length - 1 if self._follow else 0
+        self._held = None if index == edge else self._key(self.source[index])
+        self.cursor = index
+        self._scroll_to_cursor()
+        self._draw_changes()
+        if index == (length - 1 if down else 0):
+            self.post_message(self.AtEdge(self, at_top=not down))
+
+    def _scroll_to_cursor(self) -> None:
+        room = max(1, self._cells_high - _HEAD)
+        top = self.scroll_offset.y
+        if self.cursor < top:
+            self.scroll_to(y=self.cursor, animate=False, force=True)
+        elif self.cursor >= top + room:
+            # The new extent may not have been laid out yet, so that scroll_to alone would stop short of it.
+            self.scroll_to(y=self.cursor - room + 1, animate=False, force=True)
+
+    def action_move(self, rows: int) -> None:
+        """Down or up."""
+        self.move_to(self.cursor + rows, down=rows > 0)
+
+    def action_page(self, pages: int) -> None:
+        """Down or up by what is in sight."""
+        self.move_to(self.cursor + pages * max(1, self._cells_high - _HEAD - 1), down=pages > 0)
+
+    def action_top(self) -> None:
+        """To the first row."""
+        self.move_to(0, down=False)
+
+    def action_bottom(self) -> None:
+        """To the last row."""
+        self.move_to(len(self.source) - 1)
+
+    def action_choose(self) -> None:
+        """Open the row."""
+        row = self.row
+        if row is not None:
+            self.post_message(self.Chosen(self, row))
+
+    def on_click(self, event: events.Click) -> None:
+        """A click selects; another one on the same row opens it."""
+        index = event.y - _HEAD + self.scroll_offset.y
+        if event.y < _HEAD or index >= len(self.source):
+            return
+        if index == self.cursor and event.chain > 1:
+            self.action_choose()
+        else:
+            self.move_to(index)
+
+    # Drawing
+
+    def on_resize(self) -> None:
+        """Lay the columns out anew."""
+        self._lay_out()
+        self.virtual_size = Size(self._cells_wide, len(self.source) + _HEAD)
+        self._drawn.clear()
+        if self._held is None and self._follow:
+            self._scroll_to_cursor()
+        self.refresh()
+
+    def _lay_out(self) -> None:
+        """Give the columns their widths, if the list's own has changed: it may do so before anybody says so."""
+        width = self._cells_wide
+        if width != self._laid_out_for:
+            self._laid_out_for = width
+            self._layout = laid_out(self.columns, width)
+            self._strips.clear()
+
+    def notify_style_update(self) -> None:
+        """Other colours: nothing that was drawn counts."""
+        super().notify_style_update()
+        self._strips.clear()
+        self._drawn.clear()
+
+    def on_focus(self) -> None:
+        """The cursor looks different now."""
+        self._draw_changes()
+
+    def on_blur(self) -> None:
+        """The cursor looks different now."""
+        self._draw_changes()
+
+    def retitle(self) -> None:
+        """The headings have changed."""
+        self.refresh_lines(self.scroll_offset.y, 1)
+
+    def _draw_changes(self) -> None:
+        top = self.scroll_offset.y
+        for y in range(_HEAD, self._cells_high):
+            if self._drawn.get(y) != self._cells(y - _HEAD + top):
+                self.refresh_lines(y + top, 1)
+
+    def _cells(self, index: int) -> tuple[Any, ...]:
+        """All that the looks of a row depend on: its texts and styles, and whether the cursor is there."""
+        if not 0 <= index < len(self.source):
+            return (index == 0,)
+        row = self.source[index]
+        now = self._now
+        self._lay_out()
+        cells: list[Any] = [(self.has_focus + 1) if index == self.cursor else 0]
+        for column, width in self._layout:
+            cells += column.cell(row, now, width)
+        return tuple(cells)
+
+    def render_line(self, y: int) -> Strip:
+        """The headings, or a row."""
+        width = self._cells_wide
+        if y < _HEAD:
+            return self._head(width)
+        cells = self._cells(y - _HEAD + self.scroll_offset.y)
+        self._drawn[y] = cells
+        if len(cells) == 1:
+            text = self._nothing if cells[0] else ""
+            return Strip([Segment(fit(text, width), self.paint("faint"))], width)
+        strip = self._strips.get(cells)
+        if strip is None:
+            strip = self._strips[cells] = self._strip(cells, width)
+        return strip
+
+    def _strip(self, cells: tuple[Any, ...], width: int) -> Strip:
+        over = Style()
+        if cells[0]:
+            over = self.get_component_rich_style("list--cursor" if cells[0] > 1 else "list--cursor-away")
+            over = Style(bgcolor=over.bgcolor, bold=over.bold, reverse=self.app.no_color and cells[0] > 1)
+        segments = []
+        used = 0
+        for number, (column, cell_width) in enumerate(self._layout):
+            text, name = cells[1 + 2 * number], cells[2 + 2 * number]
+            shown = fit(text, cell_width)
+            if column.right:
+                shown = shown.rstrip(" ").rjust(cell_width)
+            style = self.paint(name)
+            gap = "" if number == len(self._layout) - 1 else " " * _GAP
+            segments.append(Segment(shown + gap, style if name == "shout" and not cells[0] else style + over))
+            used += cell_width + len(gap)
+        segments.append(Segment(" " * max(0, width - used), self.rich_style + over))
+        return Strip(segments).adjust_cell_length(width)
+
+    def _head(self, width: int) -> Strip:
+        style = self.get_component_rich_style("list--head")
+        titles = []
+        self._lay_out()
+        for column, cell_width in self._layout:
+            title = column.title + self.heading_marks.get(column.title, "")
+            titles.append(fit(title, cell_width) if not column.right else title[:cell_width].rjust(cell_width))
+        return Strip([Segment(fit((" " * _GAP).join(titles), width), style)], width)

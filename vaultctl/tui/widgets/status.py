@@ -1,0 +1,98 @@
+"""The head of every screen: which vault, whether the picture is live, the counters, the minutes of the last hour."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from vaultctl.domain.times import SECOND
+from vaultctl.tui import words
+from vaultctl.tui.model import Model
+from vaultctl.tui.widgets.lines import Line, Lines, Piece
+
+
+class Connection(NamedTuple):
+    """Whether what is shown is how things are."""
+
+    lost_at: int | None = None
+    reason: str = ""
+    catching_up: bool = False
+
+
+class Counts(NamedTuple):
+    """What is counted over all leases, once a second."""
+
+    leases: int
+    agents: int
+    sessions: int
+    ending: int
+
+
+def counts_of(model: Model, now: int) -> Counts:
+    """The counts of a model."""
+    holders = Counter(lease.holder for lease in model.leases.values())
+    soon = now + words.SOON_SECONDS * SECOND
+    return Counts(
+        len(model.leases), len(holders), len(model.sessions), sum(x.expires_at < soon for x in model.leases.values())
+    )
+
+
+class StatusLines(Lines):
+    """Two lines that never scroll away."""
+
+    DEFAULT_CSS = """
+    StatusLines { height: 2; background: $panel; padding: 0 1; }
+    """
+
+    def tell(self, place: str, connection: Connection, counts: Counts, model: Model, now: int, *, acts: bool) -> None:
+        """Show how things are."""
+        self.show([self._first(place, connection, now, acts=acts), self._second(counts, model, now)])
+
+    def _first(self, place: str, connection: Connection, now: int, *, acts: bool) -> Line:
+        pieces: list[Piece] = [("vaultctl ", "title"), (place, "plain"), ("  ", "plain")]
+        if connection.lost_at is not None:
+            since = words.span(now - connection.lost_at)
+            pieces.append((f" ⚠ STALE for {since}: {connection.reason} ", "shout"))
+        elif connection.catching_up:
+            pieces.append(("… catching up", "warn"))
+        else:
+            pieces.append(("● live", "good"))
+        if not acts:
+            pieces.append(("  read-only", "faint"))
+        return [*pieces, ("", "plain"), (f" {words.clock_time(now)} UTC", "faint")]
+
+    def _second(self, counts: Counts, model: Model, now: int) -> Line:
+        denied = model.denied.total(now)
+        wide = self.size.width >= 100
+        pieces: list[Piece] = [(f"{counts.leases:,}", "title"), (" leases  ", "plain")]
+        pieces += [(f"{counts.agents:,}", "title"), (" agents  ", "plain")]
+        pieces += [(f"{counts.sessions:,}", "title"), (" sessions  ", "plain")]
+        pieces.append((f"‼ {counts.ending:,} ending  ", "warn" if counts.ending else "faint"))
+        pieces.append((f"✖ {denied:,} denied/h ", "alarm" if denied else "faint"))
+        if wide:
+            pieces.append((f" ↻ {model.renewed.last(now, 1)[0] or 0:,} renewed/min", "calm"))
+        issued = model.issued.last(now)
+        used = sum(len(text) for text, _ in pieces)
+        label = f" {issued[-1] or 0:,}/min"
+        width = min(60, self.size.width - used - len(label) - 1)
+        if width >= 5:
+            pieces += [("", "plain"), (words.sparkline(issued, width), "calm"), (label, "plain")]
+        return pieces
+
+
+class DenialLine(Lines):
+    """Stands under the head as long as there are refusals that nobody has looked at."""
+
+    DEFAULT_CSS = """
+    DenialLine { display: none; height: 1; background: $error; }
+    """
+
+    def tell(self, model: Model) -> None:
+        """Show how many there are, and the last one."""
+        number = model.unseen_denials
+        self.display = number > 0
+        if not number or not model.denials:
+            return
+        last = model.denials[-1]
+        counted = "1 denial" if number == 1 else f"{number:,} denials"
+        text = f" ✖ {counted}, press d to look. Last {words.entry_time(last)}: {words.story(last)}"
+        width = max(1, self.size.width or self.app.size.width)
+        self.show([[(words.fit(text, width), "shout")]])
