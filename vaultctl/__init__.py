@@ -12,7 +12,7 @@ and shell completion::
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from vaultctl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from vaultctl.client import AsyncVault as AsyncVault

@@ -67,10 +67,11 @@ def running_server(
     started: Future[RunningServer] = Future()
 
     async def serve() -> None:
+        log = Log("json", text)
         server = Server(
-            service or Service(engine),
+            service or Service(engine, report=log.unexpected),
             read=lambda: _read(store),
-            log=Log("json", text),
+            log=log,
             sockets=sockets,
             tls=tls,
             limits=limits,

@@ -201,7 +201,7 @@ def test_no_input_is_quoted(agent: httpx.Client, admin: httpx.Client, server: Ru
         agent.get(f"/v1/{secret}"),
         agent.request(secret.upper().replace("_", "-"), "/v1/leases"),
         agent.get("/v1/leases", headers={"Authorization": f"Bearer {secret}"}),
-        agent.post("/v1/leases", json={}, headers={"Idempotency-Key": f'\t{secret} "'.encode()}),
+        agent.post("/v1/leases", json={}, headers={"Idempotency-Key": secret.encode() + b"\xe9"}),
         admin.post("/v1/credentials", json={"name": secret.upper(), "type": "api-key", "value": secret}),
     ]
     for answer in answers:

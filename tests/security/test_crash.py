@@ -118,7 +118,7 @@ def test_two_processes_that_are_killed_in_turn_do_not_undo_each_other(tmp_path: 
 def assert_nothing_is_lost_or_half_done(home: Path, acknowledged: list[Said], where: str) -> None:
     store = SqliteStore(home / "vault.db")
     try:
-        assert store.integrity_problems() == [], where
+        assert store.problems() == [], where
         with store.read() as tx:
             for log in tx.find(LogRow):
                 count = Counter(row.seq for row in tx.find(EntryRow) if row.tenant == log.tenant)

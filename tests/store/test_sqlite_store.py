@@ -186,7 +186,7 @@ def test_processes_that_write_at_once_lose_no_update_and_see_no_locked_database(
     for one in children:
         assert one.rest() == ""
     assert counted(store) == 360
-    assert store.integrity_problems() == []
+    assert store.problems() == []
 
 
 def test_a_writer_that_is_killed_leaves_what_it_committed_and_nothing_else(
@@ -208,7 +208,7 @@ def test_a_writer_that_is_killed_leaves_what_it_committed_and_nothing_else(
     with store.write() as tx:
         tx.update(TenantRow("counter", 3, 0, 0))
     assert counted(store) == 3
-    assert store.integrity_problems() == []
+    assert store.problems() == []
 
 
 def test_a_lock_that_is_held_for_long_is_an_error_of_ours(database: Path, child: StartChild) -> None:
@@ -252,7 +252,7 @@ def test_a_full_disk_is_an_error_of_ours_and_harms_nothing(
     assert counted(store) == 8
     with store.read() as tx:
         assert tx.count(TenantRow) == 1
-    assert store.integrity_problems() == []
+    assert store.problems() == []
 
 
 # Files
@@ -373,7 +373,7 @@ def assert_opens_or_says_so(path: Path) -> None:
     problem = None
     try:
         with opened(path) as store:
-            store.integrity_problems()
+            store.problems()
             with store.read() as tx:
                 for row_type in (TenantRow, LogRow, EntryRow):
                     tx.find(row_type)

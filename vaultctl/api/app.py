@@ -6,7 +6,6 @@ would take half of the time of a small request. Whatever goes wrong becomes a pr
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from vaultctl.api.answers import Answer, Problem, json_answer, method_not_allowed, no_such_path, problem_answer
 from vaultctl.api.exchange import Exchange, Gone, Receive, Scope, Send
@@ -21,9 +20,7 @@ from vaultctl.api.throttle import FailedAuthentications, TokenRates
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InternalError, NotAllowed, NotAuthenticated, VaultError, VaultUnavailable
 from vaultctl.domain.records import Role
-
-if TYPE_CHECKING:
-    from vaultctl.engine.service import Service
+from vaultctl.engine.service import Service
 
 _GONE = 499
 """The status in the log of a request whose client went away before it was there. Nothing is answered."""
@@ -34,7 +31,7 @@ class Application:
 
     def __init__(
         self,
-        service: "Service",
+        service: Service,
         *,
         read: Callable[[], object],
         log: Log,

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -24,10 +23,8 @@ from vaultctl.client.home import load_settings, locate
 from vaultctl.domain.errors import ExitStatus, InvalidInput, VaultUnavailable
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.engine import require_vault
+from vaultctl.engine.service import Service
 from vaultctl.store.interface import Store
-
-if TYPE_CHECKING:
-    from vaultctl.engine.service import Service
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _FILES = 8_192
@@ -42,8 +39,6 @@ def serve(options: ServerOptions, *, ask_passphrase: Callable[[], Secret] | None
         VaultError: It can't start: the address, the TLS files or the vault is not as it must be.
         VaultUnavailable: Not all that was accepted could be finished within the grace.
     """
-    from vaultctl.engine.service import Service
-
     if (options.tls_cert is None) != (options.tls_key is None):
         raise InvalidInput("TLS needs both a certificate and its key.", hint="Name --tls-cert and --tls-key.")
     tls = None
@@ -56,7 +51,7 @@ def serve(options: ServerOptions, *, ask_passphrase: Callable[[], Secret] | None
         log = Log(options.log_format)
         take_over(log)
         try:
-            finished = uvloop.run(_serve(options, Service(engine), store, log, sockets, tls))
+            finished = uvloop.run(_serve(options, Service(engine, report=log.unexpected), store, log, sockets, tls))
         finally:
             engine.close()
     finally:
@@ -70,7 +65,7 @@ def serve(options: ServerOptions, *, ask_passphrase: Callable[[], Secret] | None
 
 async def _serve(
     options: ServerOptions,
-    service: "Service",
+    service: Service,
     store: Store,
     log: Log,
     sockets: Sequence[socket.socket],

@@ -1,30 +1,31 @@
 """What ``/metrics`` counts. No label holds the name or the id of a tenant, an agent or a credential."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from vaultctl.api.exchange import Exchange
+from vaultctl.engine.service import Service
 
 if TYPE_CHECKING:
     from vaultctl.api.logs import Log
     from vaultctl.api.streams import Streams
     from vaultctl.api.throttle import TokenRates
-    from vaultctl.engine.service import Service
 
 MEDIA_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 _METHODS = frozenset({"GET", "POST", "PATCH", "DELETE", "HEAD", "OPTIONS", "PUT"})
+_GROUPS = (1, 2, 4, 8, 16, 32, 64)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
     """The counters of one server, in a registry of its own."""
 
-    def __init__(self, service: "Service", streams: "Streams", rates: "TokenRates", log: "Log") -> None:
+    def __init__(self, service: Service, streams: "Streams", rates: "TokenRates", log: "Log") -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "vaultctl_http_requests",
@@ -83,7 +84,7 @@ class Metrics:
 class _Readings(Collector):
     """What others count, read when it is asked for."""
 
-    def __init__(self, service: "Service", streams: "Streams", rates: "TokenRates", log: "Log") -> None:
+    def __init__(self, service: Service, streams: "Streams", rates: "TokenRates", log: "Log") -> None:
         self._service = service
         self._streams = streams
         self._rates = rates
@@ -91,8 +92,40 @@ class _Readings(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """The readings."""
+        service = self._service
+        waiting = GaugeMetricFamily("vaultctl_waiting", "Operations that wait for their turn.", labels=["kind"])
+        waiting.add_metric(["write"], service.waiting_writes)
+        waiting.add_metric(["read"], service.waiting_reads)
+        yield waiting
+        for name, text, value in (
+            ("commits", "Transactions that were committed, the reaper's left out.", service.commits),
+            ("conflicts", "Transactions run again because another one was in their way.", service.conflicts),
+            ("spoiled", "Transactions run again without one of their operations.", service.spoiled),
+            ("failed_commits", "Transactions that could not be committed.", service.failures),
+            ("reads", "Operations that only read.", service.reads),
+            ("refusals", "Operations that were refused.", service.refusals),
+            ("overdue", "Operations that were not carried out in time.", service.overdue),
+            ("reaped", "Leases and sessions that ended by themselves and were recorded.", service.reaped),
+        ):
+            yield CounterMetricFamily(f"vaultctl_{name}", text, value)
+        yield _sizes(service.groups)
         yield GaugeMetricFamily("vaultctl_audit_streams", "Event streams that are open.", self._streams.active)
         yield CounterMetricFamily(
             "vaultctl_throttled_requests", "Requests beyond the limit of their token.", self._rates.throttled
         )
         yield CounterMetricFamily("vaultctl_lost_log_lines", "Log lines that nobody read in time.", self._log.dropped)
+
+
+def _sizes(groups: Mapping[int, int]) -> HistogramMetricFamily:
+    """How many operations shared a commit."""
+    counts = dict(groups)
+    buckets = [
+        (str(float(most)), float(sum(count for size, count in counts.items() if size <= most))) for most in _GROUPS
+    ]
+    everything = float(sum(counts.values()))
+    return HistogramMetricFamily(
+        "vaultctl_group_size",
+        "Operations that shared a commit.",
+        buckets=[*buckets, ("+Inf", everything)],
+        sum_value=float(sum(size * count for size, count in counts.items())),
+    )

@@ -1,6 +1,6 @@
 """The paths that are operations of the vault: from an exchange to a request, and from its answer back."""
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from vaultctl.api.answers import Answer, json_answer, method_not_allowed, no_such_path
 from vaultctl.api.bearer import bearer_of
@@ -14,10 +14,8 @@ from vaultctl.domain.routes import PREFIX, ROUTES, Match, match
 from vaultctl.domain.rules import Caller
 from vaultctl.domain.wire import to_json_object
 from vaultctl.engine.authentication import Bearer
-
-if TYPE_CHECKING:
-    from vaultctl.engine.idempotency import Idempotency
-    from vaultctl.engine.service import Service
+from vaultctl.engine.idempotency import Idempotency
+from vaultctl.engine.service import Service
 
 T = TypeVar("T")
 
@@ -25,7 +23,7 @@ T = TypeVar("T")
 class Operations:
     """Performs operations as whoever the token says, no faster than the token may."""
 
-    def __init__(self, service: "Service", limits: Limits, rates: TokenRates) -> None:
+    def __init__(self, service: Service, limits: Limits, rates: TokenRates) -> None:
         self._service = service
         self._limits = limits
         self._rates = rates
@@ -78,7 +76,7 @@ class Operations:
         exchange: Exchange,
         bearer: Bearer,
         request: ask.Request[T],
-        idempotency: "Idempotency | None" = None,
+        idempotency: Idempotency | None = None,
     ) -> T:
         """The answer to ``request``.
 
@@ -90,35 +88,25 @@ class Operations:
         except NotAuthenticated:
             raise
         except VaultError:
-            if not self._rates.knows(bearer.token_hash):
-                await self._introduce(exchange, bearer)
+            # Whoever was refused is known too, and refusals count towards the limit of a token.
+            self._note(exchange, bearer, self._service.caller(bearer))
             raise
         self._note(exchange, bearer, outcome.caller)
         answer: T = outcome.answer
         return answer
 
-    async def _introduce(self, exchange: Exchange, bearer: Bearer) -> None:
-        """Learn what a token may whose first request was refused, so that refusals are limited too."""
-        try:
-            outcome = await self._service.perform(bearer, ask.GetSelf())
-        except VaultError:
-            return
-        self._note(exchange, bearer, outcome.caller)
-
-    def _note(self, exchange: Exchange, bearer: Bearer, caller: Caller) -> None:
+    def _note(self, exchange: Exchange, bearer: Bearer, caller: Caller | None) -> None:
         exchange.caller = caller
-        if caller.token_id is not None:
+        if caller is not None and caller.token_id is not None:
             self._rates.learn(bearer.token_hash, caller.token_id, caller.requests_per_minute)
 
 
-def _idempotency(exchange: Exchange, body: bytes) -> "Idempotency | None":
+def _idempotency(exchange: Exchange, body: bytes) -> Idempotency | None:
     """What makes a repeated POST the same one: its key, with the path and the body that it was used for."""
     if exchange.method != "POST":
         return None
     key = exchange.header(b"idempotency-key")
     if key is None:
         return None
-    from vaultctl.engine.idempotency import Idempotency
-
     raw_path: bytes = exchange.scope["raw_path"]
     return Idempotency(key, b"POST %b\n%b" % (raw_path, body))

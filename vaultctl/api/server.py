@@ -4,17 +4,14 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from vaultctl.api.app import Application
 from vaultctl.api.limits import USUAL, Limits
 from vaultctl.api.logs import Log
 from vaultctl.api.serving import HTTPServer
 from vaultctl.api.throttle import FailedAuthentications, TokenRates
-
-if TYPE_CHECKING:
-    from vaultctl.engine.service import Service
+from vaultctl.engine.service import Service
 
 _LEAST_GRACE = 1.0
 """Seconds that the service gets to commit what it accepted, however long the connections took."""
@@ -25,7 +22,7 @@ class Server:
 
     def __init__(
         self,
-        service: "Service",
+        service: Service,
         *,
         read: Callable[[], object],
         log: Log,
@@ -46,14 +43,8 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_exception)
         self._log.start(loop.call_later)
-        streams = self._application.streams
-
-        def grew(tenants: Collection[str]) -> None:
-            if streams.active:
-                loop.call_soon_threadsafe(streams.grew, tenants)
-
-        await self._service.start()
-        self._service.subscribe(grew)
+        self._service.start()
+        self._service.subscribe(self._application.streams.grew)
         await self._http.start()
 
     async def stop(self, grace: float) -> bool:
@@ -61,9 +52,9 @@ class Server:
         began = time.monotonic()
         answered = await self._http.stop(grace)
         left = max(_LEAST_GRACE, grace - (time.monotonic() - began))
-        committed = await self._service.stop(left)
+        await self._service.stop(left)
         self._log.stop()
-        return answered and committed
+        return answered
 
     def _on_exception(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         error = context.get("exception")

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 _DATABASE_FILE = "vault.db"
 _POSTGRES = ("postgresql", "postgres")
+_SECRETS = ("password", "sslpassword")
+_HOST = r"(?:\[[^\]@/?#]*\]|[^\[\]:,@/?#]*)(?::[0-9]*)?"
+_URL = re.compile(
+    rf"""(?P<scheme>postgres(?:ql)?)://
+    (?:(?P<user>[^:@/]*)(?::[^@/]*)?(?P<at>@))?
+    (?P<place>{_HOST}(?:,{_HOST})*(?:/[^?@#]*)?)
+    (?:\?(?P<query>.*))?""".replace("\n    ", "")
+)
 
 
 class Database(NamedTuple):
@@ -44,7 +52,7 @@ def named_database(
     if not text:
         return Database(home.data / _DATABASE_FILE)
     scheme, separator, rest = text.partition("://")
-    if separator and scheme in _POSTGRES:
+    if separator and scheme in _POSTGRES and _URL.fullmatch(text):
         return Database(url=text)
     if not separator and not re.match(r"(postgres(ql)?|sqlite):", text):
         return Database(usable_path(text))
@@ -99,15 +107,13 @@ def require_postgres() -> None:
 
 
 def _without_password(url: str) -> str:
-    from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+    """The URL as libpq reads it, in which ``?`` and ``#`` mean nothing before the ``@``."""
+    from urllib.parse import unquote
 
-    try:
-        parts = urlsplit(url)
-        user, at, host = parts.netloc.rpartition("@")
-        query = [(name, value) for name, value in parse_qsl(parts.query) if name not in ("password", "sslpassword")]
-    except ValueError:
+    parts = _URL.fullmatch(url)
+    if parts is None:
         return "postgresql://…"
-    netloc = f"{user.partition(':')[0]}{at}{host}"
-    if len(query) == parts.query.count("&") + 1 or not parts.query:
-        return urlunsplit(parts._replace(netloc=netloc))
-    return urlunsplit(parts._replace(netloc=netloc, query=urlencode(query, safe="/,:")))
+    user, at, place, query = parts.group("user", "at", "place", "query")
+    named = [part for part in (query or "").split("&") if unquote(part.partition("=")[0]) not in _SECRETS]
+    kept = "?" + "&".join(named) if query is not None and any(named) else ""
+    return f"{parts['scheme']}://{user or ''}{at or ''}{place}{kept}"

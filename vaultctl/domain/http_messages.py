@@ -1,5 +1,6 @@
 """Requests and answers as the parts of an HTTP exchange, and back. No connection is known here."""
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast, get_args
@@ -15,6 +16,8 @@ from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import decode_json, from_json_object
 
 T = TypeVar("T")
+
+_WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 
 RESERVED = {ask.GetToken: "self"}
 """Ids that a path would take for something else. No thing has them."""
@@ -82,7 +85,7 @@ def decode_request(
     if route.method == "GET":
         if body:
             raise InvalidInput("A GET has no body.", hint="Send the fields as query parameters.")
-        return from_json_object(_query_fields(kind, query) | dict(path), kind, strict=False)
+        return from_json_object(_query_fields(kind, query) | dict(path), kind)
     if any(True for _ in query):
         raise InvalidInput(f"A {route.method} has no query parameters.", hint="Send the fields as a JSON object.")
     if not path and body:
@@ -105,7 +108,7 @@ def decode_answer(request: ask.Request[T], body: bytes) -> T:
 
 
 def _query_fields(kind: type[ask.Request[Any]], query: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    named, several, textual = _query_names(kind)
+    named, several, numeric = _query_names(kind)
     fields: dict[str, Any] = {}
     for name, value in query:
         field = named.get(name)
@@ -115,8 +118,10 @@ def _query_fields(kind: type[ask.Request[Any]], query: Iterable[tuple[str, str]]
             fields.setdefault(field, []).append(value)
         elif field in fields:
             raise InvalidInput(f"The query parameter {name} is there twice.", hint="Name it once.")
-        elif field not in textual and value.lower() == "null":  # which would be read as if it were not there
-            raise InvalidInput(f"The query parameter {name} has no value.", hint="Leave it out.")
+        elif field in numeric:
+            if not _WHOLE_NUMBER.fullmatch(value):
+                raise InvalidInput(f"The query parameter {name} is not a whole number.")
+            fields[field] = int(value)
         else:
             fields[field] = value
     return fields
@@ -124,12 +129,12 @@ def _query_fields(kind: type[ask.Request[Any]], query: Iterable[tuple[str, str]]
 
 @lru_cache
 def _query_names(kind: type[ask.Request[Any]]) -> tuple[dict[str, str], frozenset[str], frozenset[str]]:
-    """The JSON names of fields by their query names, those that can be there several times, and those of any text."""
+    """The JSON names of fields by their query names, those that can be there several times, and whole numbers."""
     route = ROUTES[kind]
     names = {json_name(field.name): field.type for field in msgspec.structs.fields(kind)}
     named = {route.query.get(name, name): name for name in names if name not in route.path_fields}
     several = frozenset(name for name, type in names.items() if get_args(type)[-1:] == (Ellipsis,))
-    return named, several, frozenset(name for name, type in names.items() if str in (type, *get_args(type)))
+    return named, several, frozenset(name for name, type in names.items() if int in (type, *get_args(type)))
 
 
 def _segment(text: str) -> str:

@@ -66,10 +66,8 @@ def to_json_object(record: Any) -> Any:
     return msgspec.to_builtins(record, enc_hook=str)
 
 
-def from_json_object(value: Any, type: type[T], *, strict: bool = True) -> T:
+def from_json_object(value: Any, type: type[T]) -> T:
     """Plain JSON data as a record of ``type``; the inverse of :func:`to_json_object`.
-
-    ``strict=False`` reads numbers from text too, as query parameters write them.
 
     Raises:
         InvalidInput: It does not fit; the text of the value is not quoted.
@@ -89,7 +87,7 @@ def from_json_object(value: Any, type: type[T], *, strict: bool = True) -> T:
     if nested is not None:
         return cast("T", nested)
     try:
-        return msgspec.convert(value, type, dec_hook=_decode_hook, strict=strict)
+        return msgspec.convert(value, type, dec_hook=_decode_hook)
     except (msgspec.ValidationError, RecursionError) as error:
         problem = _malformed(error)
     raise problem  # here, without an error behind it that quotes the value

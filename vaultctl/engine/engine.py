@@ -187,8 +187,8 @@ class Engine:
 
     def _touch(self, principal: Principal) -> None:
         """Record a sign of life, unless another writer is busy for long: who reads does not wait for that."""
-        with suppress(VaultUnavailable, Conflicted):
-            self.write([Call(principal, ask.TouchSession())], patience=BRIEFLY)
+        with suppress(VaultUnavailable):
+            rerun(lambda: self.write([Call(principal, ask.TouchSession())], patience=BRIEFLY), seconds=BRIEFLY)
 
     def _reap(self, limit: int, patience: float | None) -> Reaped:
         with self._store.read() as store_tx:

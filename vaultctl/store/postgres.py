@@ -16,6 +16,7 @@ from typing import Any, Literal, LiteralString
 import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.types.numeric import Int8Dumper
 
 from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultMissing, VaultUnavailable, VerificationFailed
 from vaultctl.domain.times import SECOND
@@ -35,6 +36,14 @@ _STALE_BATCH = 24 * 3600 * SECOND
 _CLOCK_TOLERANCE = 5 * 60 * SECOND
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _LAST_BATCH: LiteralString = "SELECT id FROM batches WHERE node = %s FOR UPDATE"
+_HAS_PROGRAMS = """EXISTS (
+    SELECT 1 FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace
+    AND (
+        c.relkind IN ('v', 'm', 'f', 'p') OR c.relrowsecurity
+        OR c.relhasrules AND EXISTS (SELECT 1 FROM pg_rewrite WHERE ev_class = c.oid)
+        OR c.relhastriggers AND EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = c.oid)
+    )
+)"""
 _AGAIN = (
     pg.SerializationFailure,
     pg.DeadlockDetected,
@@ -135,11 +144,15 @@ class PostgresStore:
                     yield tx
                     batch = secrets.token_hex(16)
                     tx.flush()
-                    connection.execute(
+                    # Asked once the tables that were written are locked: no trigger comes to them before the commit.
+                    has_programs = _one(
+                        connection,
                         f"INSERT INTO batches VALUES (%s, %s, {_NOW}) ON CONFLICT (node)"
-                        " DO UPDATE SET id = excluded.id, committed_at = excluded.committed_at",
+                        " DO UPDATE SET id = excluded.id, committed_at = excluded.committed_at"
+                        f" RETURNING {_HAS_PROGRAMS}",
                         (self._node, batch),
                     )
+                    _require_no_programs(has_programs)
                     if self._before_commit is not None:
                         self._before_commit(connection)
                 except BaseException:
@@ -147,6 +160,8 @@ class PostgresStore:
                     raise
                 self._commit(connection, batch)
         finally:
+            if self._closed:  # meanwhile, by a thread that could not wait for this
+                self._close_writer()
             self._turn.release()
 
     def clock_and_last_entry(self) -> tuple[int, int]:
@@ -174,15 +189,13 @@ class PostgresStore:
     def close(self) -> None:
         """Close for good."""
         self._closed = True
-        with self._turn:
-            if self._writer is not None:
-                with suppress(psycopg.Error):
-                    self._writer.execute("DELETE FROM batches WHERE node = %s", (self._node,))
-                self._writer.close()
-                self._writer = None
+        if self._turn.acquire(timeout=self._lock_timeout):  # else the transaction that has the turn closes the writer
+            try:
+                self._close_writer()
+            finally:
+                self._turn.release()
         with self._readers_lock:
-            while self._readers:
-                self._readers.pop().close()
+            self._close_idle_readers()
 
     # Connections
 
@@ -201,10 +214,22 @@ class PostgresStore:
                 with self._readers_lock:
                     if self._closed or connection.broken:
                         connection.close()
+                        self._close_idle_readers()  # what broke one broke them all
                     else:
                         self._readers.append(connection)
         finally:
             self._readers_free.release()
+
+    def _close_idle_readers(self) -> None:
+        while self._readers:
+            self._readers.pop().close()
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            with suppress(psycopg.Error):
+                self._writer.execute("DELETE FROM batches WHERE node = %s", (self._node,))
+            self._writer.close()
+            self._writer = None
 
     def _writing(self) -> _Connection:
         self._require_open()
@@ -214,7 +239,7 @@ class PostgresStore:
         if self._writer is None:
             connection = self._connect()
             try:
-                _require_no_programs(connection)
+                _require_no_programs(_one(connection, f"SELECT {_HAS_PROGRAMS}"))
                 # Waits for a commit of an earlier connection that is still under way.
                 connection.execute(
                     f"INSERT INTO batches VALUES (%s, '', {_NOW}) ON CONFLICT (node) DO NOTHING", (self._node,)
@@ -234,15 +259,15 @@ class PostgresStore:
                 raise Conflicted from None
             raise
         try:
+            connection.adapters.register_dumper(int, Int8Dumper)
             # A node that was stopped must not hold the others for ever.
-            for name, milliseconds in (
-                ("idle_in_transaction_session_timeout", 10_000),
-                ("lock_timeout", int(self._lock_timeout * 1000)),
-                ("statement_timeout", 60_000),
-            ):
-                connection.execute(f"SET {name} = {milliseconds}")
-            if _one(connection, "SHOW synchronous_commit") == "off":
-                connection.execute("SET synchronous_commit = on")
+            _say(
+                connection,
+                f"""SET idle_in_transaction_session_timeout = 10000; SET statement_timeout = 60000;
+                SET lock_timeout = {int(self._lock_timeout * 1000)};
+                SELECT set_config('synchronous_commit', 'on', false)
+                WHERE current_setting('synchronous_commit') = 'off'""",
+            )
         except BaseException:
             connection.close()
             raise
@@ -263,7 +288,10 @@ class PostgresStore:
 
     def _commit(self, connection: _Connection, batch: str) -> None:
         try:
-            _say(connection, "COMMIT")
+            with _warnings(connection) as warned:
+                _say(connection, "COMMIT")
+            if warned and not self._was_committed(batch):
+                raise Conflicted
         except _AGAIN:
             self._roll_back(connection)
             raise Conflicted from None
@@ -279,11 +307,11 @@ class PostgresStore:
         while time.monotonic() < deadline:
             try:
                 connection = self._writing()
-                found = connection.execute(
-                    "SELECT id FROM batches WHERE node = %s FOR UPDATE", (self._node,)
-                ).fetchone()
-                if found is not None:
-                    return bool(found[0] == batch)
+                # The lock is itself a commit: once that has reached the standbys, so has all before it.
+                with _warnings(connection) as warned:
+                    found = _one(connection, _LAST_BATCH, (self._node,))
+                if found is not None and not warned:
+                    return bool(found == batch)
             except (psycopg.Error, Conflicted):
                 pass
             time.sleep(0.1)
@@ -462,7 +490,13 @@ def _dialect(statement: str) -> LiteralString:
 def _schema_version(connection: _Connection) -> int:
     if _one(connection, "SELECT to_regclass('schema_versions')") is None:
         return 0
-    return int(_one(connection, "SELECT max(version) FROM schema_versions") or 0)
+    version = _one(connection, "SELECT max(version) FROM schema_versions")
+    if not isinstance(version, int | None):
+        raise VaultUnavailable(
+            "The database has a table schema_versions that is not vaultctl's.",
+            hint="Give the vault a database of its own.",
+        )
+    return version or 0
 
 
 def _require_known(current: int, migrations: Sequence[Migration]) -> None:
@@ -488,20 +522,33 @@ def _require_no_strangers(connection: _Connection, migrations: Sequence[Migratio
         )
 
 
-def _require_no_programs(connection: _Connection) -> None:
+def _require_no_programs(found: bool) -> None:
     """The vault has no triggers, rules or policies: one that is there undoes or hides what the vault does."""
-    found = _one(
-        connection,
-        """SELECT EXISTS (
-            SELECT 1 FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace
-            AND (c.relrowsecurity OR c.relhasrules OR c.relhastriggers) AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-        )""",
-    )
     if found:
         raise VerificationFailed(
             "The vault's database holds a trigger, a rule or a view, which the vault did not make.",
             hint="Restore it from a backup, and find out who can write to it.",
         )
+
+
+@contextmanager
+def _warnings(connection: _Connection) -> Iterator[list[str]]:
+    """The SQLSTATEs of what the database warns of meanwhile.
+
+    A commit whose wait for a synchronous standby was cancelled is answered like any other, but for a warning: it took
+    place, and a failover may lose it.
+    """
+    states: list[str] = []
+
+    def note(notice: pg.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            states.append(notice.sqlstate or "")
+
+    connection.add_notice_handler(note)
+    try:
+        yield states
+    finally:
+        connection.remove_notice_handler(note)
 
 
 def _clock_and_last_entry(connection: _Connection, clock: Clock | None) -> tuple[int, int]:
@@ -538,6 +585,7 @@ def _complete(url: str) -> str:
         "keepalives_count": "3",
         "tcp_user_timeout": "20000",
         "application_name": "vaultctl",
+        "client_encoding": "UTF8",
     }
     return make_conninfo("", **(usual | {key: value for key, value in named.items() if value is not None}))
 

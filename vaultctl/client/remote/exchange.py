@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode
 
-from vaultctl import __version__
 from vaultctl.client.base_url import check_base_url
 from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
@@ -25,6 +24,7 @@ from vaultctl.domain.names import check_name
 from vaultctl.domain.problems import from_problem
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import decode_json
+from vaultctl.version import __version__
 
 T = TypeVar("T")
 
