@@ -142,8 +142,8 @@ def fuzz(server: RunningServer, token: str, directory: Path, *options: str) -> C
     settings = directory / "schemathesis.toml"
     settings.write_text(SETTINGS)
     command = [
-        SCHEMATHESIS, "--config-file", str(settings), "run", f"{server.url}/openapi.json", "--header", f"Authorization:Bearer {token}",
-        "--checks", CHECKS, "--exclude-path-regex", LEFT_OUT,
+        SCHEMATHESIS, "--config-file", str(settings), "run", f"{server.url}/openapi.json",
+        "--header", f"Authorization:Bearer {token}", "--checks", CHECKS, "--exclude-path-regex", LEFT_OUT,
         "--request-timeout", "20", "--generation-database", "none", "--warnings", "off", "--no-color", *options,
     ]  # fmt: skip
     run = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=240)

@@ -99,6 +99,7 @@ class Timed(Dashboard):
         if getattr(self, "_cursor", None) is not None and self.screen.query_one(LeaseTable).cursor != self._cursor:
             self._cursor = None
             self.shown_at = at
+            self.shown_cpu = time.process_time()
             self.is_shown.set()
 
 
@@ -122,12 +123,13 @@ async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
     )
     keys = random.Random(2)
     times: list[float] = []
+    work: list[float] = []
     async with app.run_test(size=size) as pilot:
         await pilot.pause(1)
         gc.collect()
         before = _resident()
         written = flood.written
-        begun = time.monotonic()
+        begun, cpu_begun = time.monotonic(), time.process_time()
         while time.monotonic() - begun < seconds:
             await asyncio.sleep(keys.uniform(0.02, 0.15))
             table = app.screen.query_one(LeaseTable)
@@ -138,20 +140,25 @@ async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
             ):
                 continue
             app.expect(cursor)
-            pressed = time.perf_counter()
+            pressed, cpu = time.perf_counter(), time.process_time()
             app.post_message(events.Key(key, key if len(key) == 1 else None))
             await asyncio.wait_for(app.is_shown.wait(), 5)
             times.append(app.shown_at - pressed)
+            work.append(app.shown_cpu - cpu)
+        busy = (time.process_time() - cpu_begun) / (time.monotonic() - begun)
         rate = (flood.written - written) / (time.monotonic() - begun)
         gc.collect()
         after = _resident()
     times.sort()
+    work.sort()
     return {
         "keys": len(times),
         "events/s": rate,
         "p50 ms": times[len(times) // 2] * 1e3,
         "p95 ms": times[int(len(times) * 0.95)] * 1e3,
         "worst ms": times[-1] * 1e3,
+        "p95 CPU ms": work[int(len(work) * 0.95)] * 1e3,
+        "busy": busy,
         "memory before MiB": before,
         "memory after MiB": after,
     }
@@ -211,6 +218,7 @@ def main() -> int:
         f"  key to repaint p50 {found['p50 ms']:.1f} ms, p95 {found['p95 ms']:.1f} ms, worst {found['worst ms']:.1f} ms"
         f"   budget p95 {BUDGET_MS} ms {'ok' if found['p95 ms'] <= BUDGET_MS else 'MISSED'}"
     )
+    print(f"  of the p95 {found['p95 CPU ms']:.1f} ms are its own work; it keeps a core busy for {found['busy']:.0%}")
     print(f"  memory {found['memory before MiB']:.1f} MiB, at the end {found['memory after MiB']:.1f} MiB")
     return int(found["p95 ms"] > BUDGET_MS)
 

@@ -5,24 +5,34 @@ A test of the contract knows ``Vault``, its world and nothing else, so that anot
 """
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from psycopg.errors import SerializationFailure
 
+from tests.api.harness import running_server
 from tests.conftest import Clock
 from tests.postgres import LENT
+from vaultctl.api import operations
+from vaultctl.api.bearer import bearer_of
+from vaultctl.api.exchange import Exchange
+from vaultctl.api.throttle import FailedAuthentications
 from vaultctl.client.embedded import EmbeddedAdapter
+from vaultctl.client.remote.adapter import RemoteAdapter
 from vaultctl.client.vault import Adapter, Vault
 from vaultctl.crypto.root_keys import RootKey
-from vaultctl.crypto.tokens import token_hash
+from vaultctl.crypto.tokens import new_token_secret, token_hash
 from vaultctl.domain import requests as ask
+from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import Identity, IssuedToken, OpenedSession, Page, Role
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import Bearer, Owner, Principal
 from vaultctl.engine.engine import Engine
 from vaultctl.engine.founding import found_vault
+from vaultctl.engine.service import Service
 from vaultctl.store.interface import Store
 from vaultctl.store.postgres import Isolation, PostgresStore
 from vaultctl.store.sqlite import SqliteStore, create_database
@@ -143,6 +153,103 @@ class _LateReaper:
         self._engine.close()
 
 
+class OverHTTP:
+    """A server on loopback, in a thread, and a remote adapter for each caller; ``inner`` has the engine."""
+
+    def __init__(self, inner: Embedded, *, reaps: bool) -> None:
+        self._inner = inner
+        self._reaps = reaps
+        self._service = Service(inner.engine, reap_seconds=NEVER)
+        self._server = running_server(
+            inner.engine, inner.store, failures=FailedAuthentications(sleep=_no_time), service=self._service
+        )
+        self._url = self._server.__enter__().url
+        self._vaults: list[Vault] = []
+
+    def admin(self, tenant: str) -> Vault:
+        # A server knows no owner, who has no token. For the tests it takes this one for the owner's.
+        secret = new_token_secret(os.urandom)
+        _OWNERS[token_hash(secret)] = tenant
+        return self.connect(secret, None)
+
+    def connect(self, token: Secret, tenant: str | None) -> Vault:
+        adapter: Adapter = RemoteAdapter(self._url, token, tenant)
+        self._vaults.append(Vault(_Prompt(adapter, self)))
+        return self._vaults[-1]
+
+    def before(self) -> None:
+        """Before a request the reaper runs, unless it is late."""
+        if self._reaps:
+            with suppress(VaultError):
+                self._inner.engine.reap()
+
+    def after(self) -> None:
+        """A sign of life is recorded behind the answer; the clock must not be moved before that."""
+        while self._service._touching:
+            time.sleep(0.001)
+
+    def reap(self) -> int:
+        return self._inner.reap()
+
+    def close(self) -> None:
+        for vault in self._vaults:
+            vault.close()
+        self._server.__exit__(None, None, None)
+        self._inner.close()
+
+
+class _Prompt:
+    """An adapter at a server that does at once what others do in their own time."""
+
+    def __init__(self, adapter: Adapter, door: OverHTTP) -> None:
+        self._adapter = adapter
+        self._door = door
+        self.follow = adapter.follow
+
+    def perform(self, request: ask.Request[T]) -> T:
+        self._door.before()
+        try:
+            return self._adapter.perform(request)
+        finally:
+            self._door.after()
+
+    def close(self) -> None:
+        self._adapter.close()
+
+
+class _OwnerOverHTTP(Owner):
+    """The owner as one who has a token."""
+
+    @property
+    def token_hash(self) -> bytes:
+        return self.tenant.encode()
+
+
+NEVER = 1e6
+_OWNERS: dict[bytes, str] = {}
+"""Tenants by the hashes of the tokens that the tests' servers take for their owner's."""
+
+
+def _bearer_of(exchange: Exchange) -> Principal:
+    bearer = bearer_of(exchange)
+    tenant = _OWNERS.get(bearer.token_hash)
+    return bearer if tenant is None else _OwnerOverHTTP(tenant, "owner@localhost")
+
+
+operations.bearer_of = _bearer_of  # type: ignore[assignment]
+
+
+async def _no_time(_: float) -> None:
+    """Wait for nothing."""
+
+
+def _http(make_inner: Callable[..., Embedded]) -> "MakeDoor":
+    def make(directory: Path, clock: Clock, *, reaps: bool) -> Door:
+        return OverHTTP(make_inner(directory, clock, reaps=reaps), reaps=reaps)
+
+    return make
+
+
 class MakeDoor(Protocol):
     """Founds a vault in an empty folder. ``reaps``: the reaper runs by itself, before every answer at the latest."""
 
@@ -153,6 +260,8 @@ DOORS: dict[str, MakeDoor] = {
     "embedded-sqlite": EmbeddedSqlite,
     "embedded-postgres": EmbeddedPostgres,
     "embedded-serializable": EmbeddedSerializable,
+    "http-sqlite": _http(EmbeddedSqlite),
+    "http-postgres": _http(EmbeddedPostgres),
 }
 
 

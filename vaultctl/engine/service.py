@@ -295,9 +295,9 @@ class Service:
         if isinstance(result, Outcome) and result.refused is not None:  # judged again where it can be recorded
             self._writes.put(job.lane, job, bounded=False)
             return
-        self._tell(self._deliver, [(job, result)], frozenset())
         if is_sign_of_life:
             self._tell(self._touch, job.call.principal)
+        self._tell(self._deliver, [(job, result)], frozenset())
 
     def _unread(self, error: Exception) -> Exception:
         """What a caller is told whose request could not be read."""

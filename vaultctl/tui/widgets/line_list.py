@@ -13,7 +13,7 @@ from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.cache import LRUCache
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
@@ -129,6 +129,8 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
     ]
     BINDING_GROUP_TITLE = "Moving"
 
+    ALLOW_SELECT = False
+
     cursor: reactive[int] = reactive(0, init=False)
 
     class Chosen(Message):
@@ -190,18 +192,12 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._nothing = nothing
         self._now = 0
         self._layout: list[tuple[Column[Row], int]] = []
-        self._laid_out_for = -1
+        self._cells_wide = self._cells_high = -1
+        self._static: LRUCache[int, tuple[Row, list[tuple[str, str] | None]]] = LRUCache(512)
+        self._styles: dict[str, Style] = {}
         self._drawn: dict[int, tuple[Any, ...]] = {}
         self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(1_024)
         self.heading_marks: dict[str, str] = {}
-
-    @property
-    def _cells_wide(self) -> int:
-        return self.scrollable_content_region.width
-
-    @property
-    def _cells_high(self) -> int:
-        return self.scrollable_content_region.height
 
     # Rows
 
@@ -214,9 +210,8 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         """Take note of how the source is at the time ``now``, and draw what differs from what is drawn."""
         self._now = now
         length = len(self.source)
-        size = Size(self._cells_wide, length + _HEAD)
-        if self.virtual_size.height != size.height:
-            self.virtual_size = size
+        self._lay_out()
+        self._extend(length)
         self._keep_cursor(length)
         self._draw_changes()
 
@@ -227,6 +222,17 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self.cursor = 0
         self.scroll_to(y=0, animate=False)
         self.sync(now)
+
+    def _extend(self, length: int) -> None:
+        """Make room for so many rows. Nothing else is laid out for that, and the scrollbar is drawn if it differs."""
+        height = length + _HEAD
+        if self.virtual_size.height == height:
+            return
+        self.set_reactive(ScrollView.virtual_size, Size(self._cells_wide, height))
+        self.scroll_y = self.validate_scroll_y(self.scroll_y)
+        scrollbar = self.vertical_scrollbar
+        if abs(height - scrollbar.window_virtual_size) * self._cells_high * 2 >= height:
+            scrollbar.window_virtual_size = height
 
     def hold(self, row: Row) -> None:
         """Keep the cursor with this row, wherever it comes to be."""
@@ -316,7 +322,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
     def on_resize(self) -> None:
         """Lay the columns out anew."""
         self._lay_out()
-        self.virtual_size = Size(self._cells_wide, len(self.source) + _HEAD)
+        self._extend(len(self.source))
         self._drawn.clear()
         if self._held is None and self._follow:
             self._scroll_to_cursor()
@@ -324,15 +330,18 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
 
     def _lay_out(self) -> None:
         """Give the columns their widths, if the list's own has changed: it may do so before anybody says so."""
-        width = self._cells_wide
-        if width != self._laid_out_for:
-            self._laid_out_for = width
-            self._layout = laid_out(self.columns, width)
+        room = self.scrollable_content_region.size
+        self._cells_high = room.height
+        if room.width != self._cells_wide:
+            self._cells_wide = room.width
+            self._layout = laid_out(self.columns, room.width)
             self._strips.clear()
+            self._static.clear()
 
     def notify_style_update(self) -> None:
         """Other colours: nothing that was drawn counts."""
         super().notify_style_update()
+        self._styles.clear()
         self._strips.clear()
         self._drawn.clear()
 
@@ -359,12 +368,28 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         if not 0 <= index < len(self.source):
             return (index == 0,)
         row = self.source[index]
-        now = self._now
-        self._lay_out()
+        known = self._static.get(id(row))
+        if known is None or known[0] is not row:
+            fixed = [None if column.live else column.cell(row, 0, width) for column, width in self._layout]
+            known = self._static[id(row)] = (row, fixed)
         cells: list[Any] = [(self.has_focus + 1) if index == self.cursor else 0]
-        for column, width in self._layout:
-            cells += column.cell(row, now, width)
+        for cell, (column, width) in zip(known[1], self._layout, strict=True):
+            cells += cell or column.cell(row, self._now, width)
         return tuple(cells)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines in ``crop``. There are no borders and no padding to draw around them."""
+        self._lay_out()
+        filters = self.get_line_filters()
+        background = self.background_colors[1]
+        whole = crop.column_span == (0, self._cells_wide)
+        strips = []
+        for y in crop.line_range:
+            strip = self.render_line(y)
+            for line_filter in filters:
+                strip = strip.apply_filter(line_filter, background)
+            strips.append(strip if whole else strip.crop(*crop.column_span))
+        return strips
 
     def render_line(self, y: int) -> Strip:
         """The headings, or a row."""
@@ -375,11 +400,17 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._drawn[y] = cells
         if len(cells) == 1:
             text = self._nothing if cells[0] else ""
-            return Strip([Segment(fit(text, width), self.paint("faint"))], width)
+            return Strip([Segment(fit(text, width), self.style_named("faint"))], width)
         strip = self._strips.get(cells)
         if strip is None:
             strip = self._strips[cells] = self._strip(cells, width)
         return strip
+
+    def style_named(self, name: str) -> Style:
+        """The style of that name, remembered as long as the colours stay; without a name, the list's own."""
+        if name not in self._styles:
+            self._styles[name] = self.paint(name) if name else self.rich_style
+        return self._styles[name]
 
     def _strip(self, cells: tuple[Any, ...], width: int) -> Strip:
         over = Style()
@@ -393,17 +424,16 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
             shown = fit(text, cell_width)
             if column.right:
                 shown = shown.rstrip(" ").rjust(cell_width)
-            style = self.paint(name)
+            style = self.style_named(name)
             gap = "" if number == len(self._layout) - 1 else " " * _GAP
             segments.append(Segment(shown + gap, style if name == "shout" and not cells[0] else style + over))
             used += cell_width + len(gap)
-        segments.append(Segment(" " * max(0, width - used), self.rich_style + over))
+        segments.append(Segment(" " * max(0, width - used), self.style_named("") + over))
         return Strip(segments).adjust_cell_length(width)
 
     def _head(self, width: int) -> Strip:
         style = self.get_component_rich_style("list--head")
         titles = []
-        self._lay_out()
         for column, cell_width in self._layout:
             title = column.title + self.heading_marks.get(column.title, "")
             titles.append(fit(title, cell_width) if not column.right else title[:cell_width].rjust(cell_width))
