@@ -19,7 +19,7 @@ from vaultctl.domain.records import AuditEntry, Event, Identity, Lease, LeaseSta
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
 from vaultctl.tui.app import Dashboard, system_clock
 from vaultctl.tui.feed import Entries, Live, News
-from vaultctl.tui.model import Snapshot
+from vaultctl.tui.model import RECENT_EVENTS, Snapshot
 from vaultctl.tui.widgets.leases import LeaseTable
 
 LEASES = 10_000
@@ -111,8 +111,9 @@ def measure(seconds: float = 20, size: tuple[int, int] = (200, 50)) -> dict[str,
 async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
     now = system_clock()
     leases = tuple(_lease(number, now) for number in range(LEASES))
-    first = Snapshot(LEASES - 1, leases, (), (), is_whole_log=True)
     flood = Flood(EVENTS_PER_SECOND)
+    recent = tuple(flood.entry() for _ in range(RECENT_EVENTS))
+    first = Snapshot(recent[-1].seq, leases, (), recent, is_whole_log=False)
     app = Timed(
         None,  # type: ignore[arg-type]
         first,
@@ -125,7 +126,7 @@ async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
     times: list[float] = []
     work: list[float] = []
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(1)
+        await pilot.pause(5)
         gc.collect()
         before = _resident()
         written = flood.written

@@ -213,7 +213,7 @@ def test_a_clock_that_is_far_behind_the_log_stops_the_vault(stage: Stage) -> Non
     stage.owner.credentials.update("api", metadata={"a": "b"})
     size = len(stage.owner.audit_log.query(limit=None))
     stage.world.clock.advance(timedelta(minutes=-6))
-    with pytest.raises(VaultUnavailable, match="clock"):
+    with pytest.raises(VaultUnavailable):  # a server does not tell why
         stage.owner.credentials.update("api", metadata={"c": "d"})
     stage.world.clock.advance("6m")
     assert len(stage.owner.audit_log.query(limit=None)) == size

@@ -25,7 +25,7 @@ from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import to_json_object
 from vaultctl.engine import paging
 from vaultctl.engine.authentication import Bearer
-from vaultctl.engine.dispatch import OPERATIONS, apply
+from vaultctl.engine.dispatch import OPERATIONS, Call, apply
 
 VICTIM, STRANGER = "victim-org", "stranger-org"
 
@@ -57,6 +57,7 @@ OTHER_FIELDS: dict[str, Any] = {
     "to": 1,
     "default_lease_ttl": Duration.parse("1m"),
     "max_lease_ttl": Duration.parse("2m"),
+    "requests_per_minute": 60,
     "allowed_identities": (),
     "delivery": Delivery.VALUE,
     "operator": False,

@@ -5,6 +5,7 @@ exception its type and place, never its text. Lines are written by a thread, so 
 does not stall the server; what it then misses is counted.
 """
 
+import json
 import logging
 import queue
 import sys
@@ -132,7 +133,10 @@ class Log:
 
 def _json_line(fields: Fields) -> str:
     present = {name: value for name, value in fields.items() if value is not None}
-    return msgspec.json.encode(present).decode() + "\n"
+    line = msgspec.json.encode(present).decode()
+    if not (line.isascii() and line.isprintable()):  # what could steer a terminal that shows the log
+        line = json.dumps(present).replace("\x7f", "\\u007f")
+    return line + "\n"
 
 
 def _text_line(fields: Fields) -> str:

@@ -56,9 +56,10 @@ class Written(NamedTuple):
 
 
 class Reaped(NamedTuple):
-    """What the reaper recorded: how much, and in which tenants' logs."""
+    """What the reaper recorded: how much, and in which tenants' logs; and how many old answers it dropped."""
 
     records: int
+    dropped: int
     grown: frozenset[str]
 
 
@@ -194,13 +195,13 @@ class Engine:
         with self._store.read() as store_tx:
             due = reaper.due_tenants(self._transaction(store_tx))
         if not due:
-            return Reaped(0, frozenset())
+            return Reaped(0, 0, frozenset())
         with self._store.write(patience) as store_tx:
             tx = self._transaction(store_tx)
             held = tx.hold(due, wait=False) or tx.hold({next(iter(due))})
-            count = reaper.reap(tx, held, limit)
+            recorded, dropped = reaper.reap(tx, held, limit)
             grown = tx.finish()
-        return Reaped(count, grown)
+        return Reaped(recorded, dropped, grown)
 
     def _transaction(self, store_tx: StoreTransaction, memory: "Memory | None" = None) -> Transaction:
         return Transaction(store_tx, self._keys, self._random, memory)

@@ -32,10 +32,13 @@ def due_tenants(tx: Transaction) -> set[str]:
     return {row.tenant for found in ended for row in islice(found, _CHUNK)} | {row.tenant for row in old}
 
 
-def reap(tx: Transaction, tenants: Collection[str], limit: int) -> int:
-    """Record at most ``limit`` expired leases and as many dead sessions of each kind; answers how many.
+def reap(tx: Transaction, tenants: Collection[str], limit: int) -> tuple[int, int]:
+    """Record at most ``limit`` expired leases and as many dead sessions of each kind, and drop as many old answers.
 
     ``tenants`` are those whose logs the transaction holds.
+
+    Returns:
+        How many were recorded, and how many dropped.
     """
     from vaultctl.engine import leases, sessions, views  # only when there is something to record
 
@@ -48,7 +51,7 @@ def reap(tx: Transaction, tenants: Collection[str], limit: int) -> int:
         for session in list(islice(find(tx, within), limit)):
             sessions.end(tx, session, sessions.identity_of(session), reason)
             count += 1
-    return count + _drop_old_answers(tx, within, limit) + _drop_old_records(tx, within, limit)
+    return count, _drop_old_answers(tx, within, limit) + _drop_old_records(tx, within, limit)
 
 
 def _expired_leases(tx: Transaction, *within: Where) -> Iterator[LeaseRow]:

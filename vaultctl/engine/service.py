@@ -277,7 +277,7 @@ class Service:
         self.reaped += reaped.records
         if reaped.grown:
             self._tell(self._deliver, [], reaped.grown)
-        return reaped.records >= _REAP_BATCH
+        return reaped.records + reaped.dropped >= _REAP_BATCH
 
     def _read(self) -> None:
         while (jobs := self._reads.take(1)) is not None:

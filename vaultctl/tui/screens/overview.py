@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Container, Vertical
+from textual.containers import Container
 from textual.widgets import Input
 
 from vaultctl.tui.model import LiveLease
@@ -47,13 +47,14 @@ class Overview(LeaseScreen):
         Binding("tab,shift+tab", "other_list", "other list", show=False),
     ]
 
+    _turn = False
+
     def content(self) -> ComposeResult:
         """Leases and events, side by side where there is room."""
         self.rows = OrderedLeases(self.model.leases)
+        yield FilterInput(placeholder="words to look for, in any column", id="filter", compact=True)
         with Container(id="overview"):
-            with Vertical(id="lease-side"):
-                yield FilterInput(placeholder="words to look for, in any column", id="filter", compact=True)
-                yield LeaseTable(self.rows, id="leases")
+            yield LeaseTable(self.rows, id="leases")
             yield EventStream(self.model, id="events")
 
     def on_mount(self) -> None:
@@ -67,8 +68,12 @@ class Overview(LeaseScreen):
             self.rows.watch(self.model.leases)
         else:
             self.rows.update(news.changed)
-        self.query_one(LeaseTable).sync(self.now)
-        self.query_one(EventStream).sync(self.now)
+        # In turns: half of the screen at a time keeps the other half of the time for keys.
+        self._turn = not self._turn
+        if self._turn or news.anew:
+            self.query_one(LeaseTable).sync(self.now)
+        if not self._turn or news.anew:
+            self.query_one(EventStream).sync(self.now)
 
     def lease(self) -> LiveLease | None:
         """The lease under the cursor, or that of the event under it."""

@@ -193,10 +193,12 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._now = 0
         self._layout: list[tuple[Column[Row], int]] = []
         self._cells_wide = self._cells_high = -1
-        self._static: LRUCache[int, tuple[Row, list[tuple[str, str] | None]]] = LRUCache(512)
+        self._looked_at: dict[int, tuple[Any, ...]] = {}
+        self._looked_from: tuple[int, int, bool] | None = None
+        self._static: LRUCache[int, tuple[Row, list[tuple[str, str] | None]]] = LRUCache(256)
         self._styles: dict[str, Style] = {}
         self._drawn: dict[int, tuple[Any, ...]] = {}
-        self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(1_024)
+        self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(256)
         self.heading_marks: dict[str, str] = {}
 
     # Rows
@@ -322,6 +324,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
     def on_resize(self) -> None:
         """Lay the columns out anew."""
         self._lay_out()
+        self._looked_from = None
         self._extend(len(self.source))
         self._drawn.clear()
         if self._held is None and self._follow:
@@ -335,6 +338,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         if room.width != self._cells_wide:
             self._cells_wide = room.width
             self._layout = laid_out(self.columns, room.width)
+            self._looked_from = None
             self._strips.clear()
             self._static.clear()
 
@@ -358,10 +362,17 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self.refresh_lines(self.scroll_offset.y, 1)
 
     def _draw_changes(self) -> None:
+        """Mark for drawing, in as few regions as can be, the lines that differ from what is drawn."""
         top = self.scroll_offset.y
-        for y in range(_HEAD, self._cells_high):
-            if self._drawn.get(y) != self._cells(y - _HEAD + top):
-                self.refresh_lines(y + top, 1)
+        self._looked_at = {y: self._cells(y - _HEAD + top) for y in range(_HEAD, self._cells_high)}
+        self._looked_from = (top, self.cursor, self.has_focus)
+        start: int | None = None
+        for y in range(_HEAD, self._cells_high + 1):
+            if y < self._cells_high and self._drawn.get(y) != self._looked_at[y]:
+                start = y if start is None else start
+            elif start is not None:
+                self.refresh_lines(start + top, y - start)
+                start = None
 
     def _cells(self, index: int) -> tuple[Any, ...]:
         """All that the looks of a row depend on: its texts and styles, and whether the cursor is there."""
@@ -396,7 +407,11 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         width = self._cells_wide
         if y < _HEAD:
             return self._head(width)
-        cells = self._cells(y - _HEAD + self.scroll_offset.y)
+        top = self.scroll_offset.y
+        if self._looked_from == (top, self.cursor, self.has_focus) and y in self._looked_at:
+            cells = self._looked_at[y]
+        else:
+            cells = self._cells(y - _HEAD + top)
         self._drawn[y] = cells
         if len(cells) == 1:
             text = self._nothing if cells[0] else ""
