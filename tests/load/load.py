@@ -37,6 +37,7 @@ class Server:
     def __init__(self, home: Path, listen: str = "127.0.0.1:0") -> None:
         self._home = home
         self._process: subprocess.Popen[str] | None = None
+        self._drain: threading.Thread | None = None
         self.url = ""
         self.start(listen)
 
@@ -65,7 +66,8 @@ class Server:
                 break
         else:
             raise RuntimeError("the server did not start")
-        threading.Thread(target=_drain, args=(self._process.stderr,), daemon=True).start()
+        self._drain = threading.Thread(target=_drain, args=(self._process.stderr,))
+        self._drain.start()
 
     @property
     def resident_mib(self) -> float:
@@ -86,6 +88,10 @@ class Server:
         if self._process is not None:
             self._process.send_signal(by)
             self._process.wait(30)
+            if self._drain is not None:
+                self._drain.join()
+            if self._process.stderr is not None:
+                self._process.stderr.close()
             self._process = None
 
 
