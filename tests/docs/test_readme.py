@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -34,14 +35,20 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_every_command_and_the_python_example_work_as_pasted(environment: dict[str, str], tmp_path: Path) -> None:
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     assert len(commands) > 10
-    script = "\n".join(["set -euxo pipefail", *commands])
+    example, at_the_server = blocks("python")
+    with socket.create_server(("127.0.0.1", 0)) as free:  # another server may have the one that the README names
+        port = str(free.getsockname()[1])
+    (tmp_path / "at_the_server.py").write_text(at_the_server.replace("8200", port))
+    stop = "trap 'kill $(jobs -p)' EXIT"  # where a reader would press Ctrl-C
+    script = "\n".join(["set -euxo pipefail", stop, *commands, f"{sys.executable} {tmp_path}/at_the_server.py"])
+    script = script.replace("8200", port)
     shell = subprocess.run(
-        ["bash", "-c", script], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60
+        ["bash", "-c", script], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
     )
     assert shell.returncode == 0, shell.stderr
     assert "shopify-api-key" in shell.stdout
+    assert "orders-db database-url" in shell.stdout
 
-    (example,) = blocks("python")
     python = subprocess.run(
         [sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60
     )
