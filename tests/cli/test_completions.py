@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import PATIENCE, Cli, Terminal
-from vaultctl.cli.completions import FILES, candidates, generated
+from vaultctl.cli.completions import candidates, generated
+from vaultctl.cli.placeholders import FILES
 from vaultctl.domain.errors import ExitStatus
 
 FOLDER = Path(__file__).parents[2] / "completions"

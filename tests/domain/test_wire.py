@@ -42,7 +42,7 @@ from vaultctl.domain.records import (
     json_name,
 )
 from vaultctl.domain.secrets import Secret
-from vaultctl.domain.wire import from_json_object, to_json_object
+from vaultctl.domain.wire import from_json_object, to_json, to_json_object
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 HOUR, MINUTES = Duration.parse("1h"), Duration.parse("15m")
@@ -332,3 +332,22 @@ class TestIds:
         assert len(base62(one, 43)) == 43
         assert base62(one, 43).isalnum()
         assert (base62(one, 43) == base62(other, 43)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        LEASE,
+        TOKEN,
+        SESSION,
+        IssuedLease(lease=LEASE, type=CredentialType.API_KEY, value=Secret(CANARY), attributes={"prefix": "sk_"}),
+        IssuedToken(token=TOKEN, secret=Secret(CANARY), reaches=("a",)),
+        OpenedSession(session=SESSION, token=Secret(CANARY)),
+        Page(items=(LEASE, LEASE), next_cursor="x"),
+        Revocation(leases=0),
+        [LEASE],
+    ],
+    ids=lambda record: type(record).__name__,
+)
+def test_json_text_is_the_same_data(record: Any) -> None:
+    assert json.loads(to_json(record)) == to_json_object(record)

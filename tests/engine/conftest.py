@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Clock
-from tests.contract.world import EmbeddedSqlite, World
+from tests.contract.world import Embedded, EmbeddedPostgres, EmbeddedSqlite, World
+from tests.engine.crowd import Crowd
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.engine.engine import Engine
 from vaultctl.store.sqlite import SqliteStore
@@ -37,3 +38,18 @@ def workshop(fast_path: Path, clock: Clock) -> Iterator[Workshop]:
     (door,) = doors
     yield Workshop(world, fast_path / "vault.db", door.store, door.engine, door.root, clock)
     world.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def door(request: pytest.FixtureRequest, fast_path: Path, clock: Clock) -> Iterator[Embedded]:
+    """A vault on either store, whose reaper is late."""
+    make: type[Embedded] = {"sqlite": EmbeddedSqlite, "postgres": EmbeddedPostgres}[request.param]
+    made = make(fast_path, clock, reaps=False)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def crowd(door: Embedded) -> Crowd:
+    """Two tenants with an agent and a credential each."""
+    return Crowd(door)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from vaultctl.api.answers import Answer, Problem, json_answer, method_not_allowed, no_such_path, problem_answer
-from vaultctl.api.exchange import Exchange, Gone, Receive, Scope, Send
+from vaultctl.api.exchange import Exchange, Gone, Receive, Scope, Send, random_ids
 from vaultctl.api.health import Health
 from vaultctl.api.limits import USUAL, Limits
 from vaultctl.api.logs import Log
@@ -42,6 +42,7 @@ class Application:
         """Serve ``service``; ``read`` reads something from its store, or raises."""
         self.limits = limits
         self._log = log
+        self._ids = random_ids()
         self._failures = failures or FailedAuthentications()
         rates = rates or TokenRates(None)
         self.health = Health(read)
@@ -62,7 +63,7 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one exchange."""
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(next(self._ids), scope, receive, send)
         try:
             await self._serve(exchange)
         except Gone:
@@ -73,7 +74,7 @@ class Application:
 
     async def overloaded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer an exchange for which there is no room."""
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(next(self._ids), scope, receive, send)
         error = VaultUnavailable("The server has too many connections.", hint="Try again in a moment.")
         closing = Problem(error, HTTPStatus.SERVICE_UNAVAILABLE, ((b"connection", b"close"),))
         await exchange.answer(problem_answer(closing, exchange.id))
@@ -110,7 +111,7 @@ class Application:
         found = self._operations.find(exchange)
         if found is not None:
             return await self._operations.answer(exchange, found)
-        path = "/" + "/".join(exchange.segments or ())
+        path = "/" + "/".join(exchange.segments() or ())
         serve = self._paths.get(path)
         if serve is None:
             raise no_such_path()

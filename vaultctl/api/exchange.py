@@ -1,10 +1,10 @@
 """One HTTP exchange: what came, and what is known of it when it is logged."""
 
-import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from functools import cached_property
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from functools import lru_cache
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address
 from typing import Any
@@ -20,7 +20,15 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _MOST_PARAMETERS = 200
+_ID_BYTES, _IDS = 12, 512
 _OF_PROXIES = (b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip")
+
+
+def random_ids() -> Iterator[str]:
+    """Random ids. Many are made at once: asking the system for each would let other threads go first."""
+    while True:
+        data = os.urandom(_ID_BYTES * _IDS).hex()
+        yield from (f"req_{data[at : at + 2 * _ID_BYTES]}" for at in range(0, len(data), 2 * _ID_BYTES))
 
 
 class Gone(Exception):
@@ -40,46 +48,51 @@ class Exchange:
         is_stream: Whether the answer has no end of its own.
     """
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, id: str, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.receive = receive
         self._send = send
         self._started = time.monotonic()
-        self.id = f"req_{os.urandom(12).hex()}"
+        self.id = id
         self.method: str = scope["method"]
         self.template = ""
         self.caller: Caller | None = None
         self.status = 0
         self.is_stream = False
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers = dict(headers)
+        self._repeated = (
+            frozenset(name for name, times in Counter(name for name, _ in headers).items() if times > 1)
+            if len(self._headers) < len(headers)
+            else frozenset()
+        )
 
     @property
     def seconds(self) -> float:
         """How long it has taken until now."""
         return time.monotonic() - self._started
 
-    @cached_property
+    @property
     def source(self) -> str:
         """Where it came from."""
         client = self.scope.get("client")
         return source_of(client[0]) if client else "unknown"
 
-    @cached_property
+    @property
     def is_local(self) -> bool:
         """Whether it came from this machine, and not through a proxy that says so."""
         client = self.scope.get("client")
-        if not client or any(self._all(name) for name in _OF_PROXIES):
+        if not client or any(name in self._headers for name in _OF_PROXIES):
             return False
         return ip_address(client[0]).is_loopback
 
-    @cached_property
     def segments(self) -> tuple[str, ...] | None:
         """The segments of the path, each decoded by itself; None if they are not text."""
         raw: bytes = self.scope["raw_path"]
-        parts = raw.split(b"/")[1:]
         try:
             if b"%" not in raw:
-                return tuple(part.decode("ascii") for part in parts)
-            return tuple(unquote_to_bytes(part).decode("utf-8") for part in parts)
+                return tuple(raw.decode("ascii").split("/")[1:])
+            return tuple(unquote_to_bytes(part).decode("utf-8") for part in raw.split(b"/")[1:])
         except UnicodeDecodeError:
             return None
 
@@ -89,10 +102,10 @@ class Exchange:
         Raises:
             InvalidInput: It is there several times.
         """
-        found = self._all(name)
-        if len(found) > 1:
+        if name in self._repeated:
             raise InvalidInput(f"The header {name.decode().title()} is there twice.", hint="Send it once.")
-        return found[0].decode("latin-1") if found else None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def query(self) -> list[tuple[str, str]]:
         """The query parameters in order.
@@ -115,13 +128,13 @@ class Exchange:
         """The body, which is JSON or empty.
 
         Raises:
-            Problem: It is too large, too slow, or something else than JSON.
+            Problem: It is too large, or something else than JSON.
             Gone: The client did not send it whole.
         """
-        length = self._all(b"content-length")
-        if not length and not self._all(b"transfer-encoding"):
+        length = self.header(b"content-length")
+        if length is None and b"transfer-encoding" not in self._headers:
             return b""
-        if length and int(length[0]) > limits.body_bytes:
+        if length is not None and int(length) > limits.body_bytes:
             raise _too_large(limits)
         body = await self._body(limits)
         if body and not self._is_json():
@@ -132,27 +145,17 @@ class Exchange:
         return body
 
     async def _body(self, limits: Limits) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(limits.body_seconds):
-                while True:
-                    message = await self.receive()
-                    if message["type"] != "http.request":
-                        raise Gone
-                    chunks.append(message["body"])
-                    size += len(message["body"])
-                    if size > limits.body_bytes:
-                        raise _too_large(limits)
-                    if not message["more_body"]:
-                        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        except TimeoutError:
-            pass
-        raise Problem(
-            InvalidInput("The body took too long to arrive.", hint="Send it at once."),
-            HTTPStatus.REQUEST_TIMEOUT,
-            ((b"connection", b"close"),),
-        )
+        body = b""
+        while True:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise Gone
+            part: bytes = message["body"]
+            body = body + part if body else part
+            if len(body) > limits.body_bytes:
+                raise _too_large(limits)
+            if not message["more_body"]:
+                return body
 
     async def answer(self, answer: Answer) -> None:
         """Send a complete answer."""
@@ -167,11 +170,10 @@ class Exchange:
             self.status = message["status"]
         await self._send(message)
 
-    def _all(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self.scope["headers"] if key == name]
-
     def _is_json(self) -> bool:
         media_type, _, parameters = (self.header(b"content-type") or "").partition(";")
+        if media_type == "application/json" and not parameters and b"content-encoding" not in self._headers:
+            return True
         charset = parameters.strip().lower().replace('"', "")
         return (
             media_type.strip().lower() == "application/json"
@@ -180,6 +182,7 @@ class Exchange:
         )
 
 
+@lru_cache(4096)
 def source_of(address: str) -> str:
     """What counts as one source: an IPv4 address, or the 64 bits of an IPv6 address that a site has."""
     try:

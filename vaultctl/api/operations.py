@@ -2,8 +2,8 @@
 
 from typing import TypeVar
 
-from vaultctl.api.answers import Answer, json_answer, method_not_allowed, no_such_path
-from vaultctl.api.bearer import bearer_of
+from vaultctl.api.answers import Answer, method_not_allowed, no_such_path
+from vaultctl.api.bearer import IDEMPOTENCY_KEY, bearer_of
 from vaultctl.api.exchange import Exchange
 from vaultctl.api.limits import Limits
 from vaultctl.api.throttle import TokenRates
@@ -12,7 +12,7 @@ from vaultctl.domain.errors import NotAuthenticated, VaultError
 from vaultctl.domain.http_messages import decode_request
 from vaultctl.domain.routes import PREFIX, ROUTES, Match, match
 from vaultctl.domain.rules import Caller
-from vaultctl.domain.wire import to_json_object
+from vaultctl.domain.wire import to_json
 from vaultctl.engine.authentication import Bearer
 from vaultctl.engine.idempotency import Idempotency
 from vaultctl.engine.service import Service
@@ -34,7 +34,7 @@ class Operations:
         Raises:
             Problem: The path is one, and does not know the method.
         """
-        segments = exchange.segments
+        segments = exchange.segments()
         if not segments or segments[0] != PREFIX:
             return None
         found = match(exchange.method, segments[1:])
@@ -58,7 +58,7 @@ class Operations:
         body = await exchange.json_body(self._limits)
         request = decode_request(kind, found.path, exchange.query(), body)
         answer = await self.perform(exchange, bearer, request, _idempotency(exchange, body))
-        return json_answer(to_json_object(answer), route.status)
+        return Answer(route.status, to_json(answer))
 
     def admit(self, exchange: Exchange) -> Bearer:
         """The principal of the exchange, whose token has not asked too often.
@@ -105,7 +105,7 @@ def _idempotency(exchange: Exchange, body: bytes) -> Idempotency | None:
     """What makes a repeated POST the same one: its key, with the path and the body that it was used for."""
     if exchange.method != "POST":
         return None
-    key = exchange.header(b"idempotency-key")
+    key = exchange.header(IDEMPOTENCY_KEY)
     if key is None:
         return None
     raw_path: bytes = exchange.scope["raw_path"]

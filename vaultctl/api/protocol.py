@@ -27,7 +27,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._application: Application = self.config.app  # type: ignore[assignment]
         self._limits = self._application.limits
         self._received = 0
-        self._head_size = 0
         self._in_head = self._in_message = False
         self._turned_away = False
         self._deadline: asyncio.TimerHandle | None = None
@@ -61,7 +60,8 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._received > self._limits.message_bytes:
             self._turn_away(None)
         elif self._deadline is None and (self._in_message or self._received):
-            self._await_within(self._limits.head_seconds)
+            is_body = self._in_message and not self._in_head
+            self._await_within(self._limits.body_seconds if is_body else self._limits.head_seconds)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what is no HTTP, in our own words."""
@@ -84,28 +84,21 @@ class BoundedProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._in_head = self._in_message = True
-        self._head_size = 0
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; those that follow a body are nobody's business."""
-        if self._in_head:
-            self._head_size += len(name) + len(value) + 4
-            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there; the body is awaited."""
         self._in_head = False
         if self._turned_away:
             return
-        if self._head_size + len(self.url) > self._limits.head_bytes:
+        if self._received > self._limits.head_bytes and self._head_size > self._limits.head_bytes:
             self._turn_away(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's headers are too large.")
             return
         if len(self.pipeline) >= self._limits.pipelined:
             self._turn_away(None)
             return
-        # A little more than the application gives it, which answers properly.
-        self._await_within(self._limits.body_seconds + 1)
+        self._set_deadline(None)
         super().on_headers_complete()
+        self.headers = []  # headers that follow a body are nobody's business
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -175,6 +168,10 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._note(0)
         self._close()
+
+    @property
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _may_speak(self) -> bool:
         """Whether no answer of the application is on its way; none will be from now on."""

@@ -24,7 +24,7 @@ from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InvalidInput, TooManyRequests, VaultError, VaultUnavailable
 from vaultctl.domain.http_messages import decode_request
 from vaultctl.domain.records import AuditEntry, Page
-from vaultctl.domain.wire import to_json_object
+from vaultctl.domain.wire import to_json
 from vaultctl.engine import paging
 from vaultctl.engine.authentication import Bearer
 
@@ -234,7 +234,7 @@ def _whole_number(text: str) -> int:
 
 
 def _event(entry: AuditEntry) -> bytes:
-    return b"id: %d\nevent: entry\ndata: %b\n\n" % (entry.seq, msgspec.json.encode(to_json_object(entry)))
+    return b"id: %d\nevent: entry\ndata: %b\n\n" % (entry.seq, to_json(entry))
 
 
 def _position(seq: int) -> bytes:

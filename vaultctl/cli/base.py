@@ -56,12 +56,16 @@ def _remember(ctx: typer.Context, param: typer.CallbackParam, value: str | bool 
         return
     if param.name == "output" and value not in FORMATS:
         raise InvalidInput("There is no such output format.", hint=f"One of: {', '.join(FORMATS)}.")
+    if param.name == "database":
+        from vaultctl.client.database import refuse_password
+
+        refuse_password(str(value))
     setattr(invocation(ctx), str(param.name), value)
 
 
 def context_names() -> list[str]:
     """Stands for the names of contexts, which completion looks up when it is asked."""
-    from vaultctl.cli.completions import CONTEXTS
+    from vaultctl.cli.placeholders import CONTEXTS
 
     return [CONTEXTS]
 

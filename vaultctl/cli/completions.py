@@ -16,18 +16,13 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vaultctl.cli.placeholders import CONTEXTS, FILES
 from vaultctl.domain.errors import ExitStatus, InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS_FILE = os.path.join(os.path.dirname(__file__), "commands.json")  # noqa: PTH118, PTH120  # pathlib costs 3 ms
-
-FILES = ":files"
-"""Stands for the names of files, which the shell knows better."""
-
-CONTEXTS = ":contexts"
-"""Stands for the names of contexts, which are looked up when they are asked for."""
 
 BASH = """\
 # vaultctl: completion for bash

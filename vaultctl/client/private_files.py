@@ -1,7 +1,6 @@
 """Small text files that only their owner may read, replaced as a whole or not at all."""
 
 import os
-import secrets
 from pathlib import Path
 
 
@@ -11,7 +10,7 @@ def replace(path: Path, text: str) -> None:
     Raises:
         OSError: It can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         with os.fdopen(file, "w", encoding="utf-8") as stream:

@@ -4,7 +4,7 @@ Paths are below ``/v1``. A ``{field}`` of a path is a field of the request by it
 query parameters of a GET and as a JSON object in the body of anything else.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from vaultctl.domain import records
@@ -127,21 +127,14 @@ def match(method: str, segments: Sequence[str]) -> Match | None:
         method: The HTTP method.
         segments: The path's segments, each decoded by itself, so that a slash within one stays within it.
     """
-    allowed: list[str] = []
-    for pattern, values in _patterns(tuple(segments)):
-        methods = _BY_PATTERN.get(pattern)
-        if methods is None:
-            continue
-        if not allowed:  # of the path that is meant, should both be there
-            allowed.extend(methods)
-        kind = methods.get(method)
-        if kind is not None:
-            return Match(kind, dict(zip(ROUTES[kind].path_fields, values, strict=True)), ())
-    return Match(None, {}, tuple(allowed)) if allowed else None
-
-
-def _patterns(segments: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """The patterns that could match, the literal one first, with what each takes from the path."""
-    yield segments, ()
-    if len(segments) > 1:
-        yield (segments[0], _ANY, *segments[2:]), (segments[1],)
+    literal = tuple(segments)
+    allowed: tuple[str, ...] = ()
+    if methods := _BY_PATTERN.get(literal):
+        if kind := methods.get(method):
+            return Match(kind, {}, ())
+        allowed = tuple(methods)
+    if len(literal) > 1 and (methods := _BY_PATTERN.get((literal[0], _ANY, *literal[2:]))):
+        if kind := methods.get(method):
+            return Match(kind, {ROUTES[kind].path_fields[0]: literal[1]}, ())
+        allowed = allowed or tuple(methods)  # where both are there, the literal path is the one that is meant
+    return Match(None, {}, allowed) if allowed else None

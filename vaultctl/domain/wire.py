@@ -25,6 +25,9 @@ from vaultctl.domain.secrets import Secret
 T = TypeVar("T")
 
 
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
 class _LeasedValue(Record):
     type: CredentialType
     value: Secret
@@ -64,6 +67,17 @@ def to_json_object(record: Any) -> Any:
         case list() | tuple():
             return [to_json_object(item) for item in record]
     return msgspec.to_builtins(record, enc_hook=str)
+
+
+def to_json(record: Any) -> bytes:
+    """``record`` as JSON text; the same data as :func:`to_json_object`, made in fewer steps where there are some."""
+    match record:
+        case IssuedLease():
+            rest = {"type": record.type, "value": record.value.reveal(), "attributes": record.attributes}
+            return _encode(record.lease)[:-1] + b"," + _encode(rest)[1:]
+        case IssuedToken() | OpenedSession() | Page() | Revocation() | list() | tuple():
+            return _encode(to_json_object(record))
+    return _encode(record)
 
 
 def from_json_object(value: Any, type: type[T]) -> T:

@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from vaultctl.client import Vault
-from vaultctl.domain.errors import VaultError
+from vaultctl.domain.errors import ExitStatus, VaultError
 from vaultctl.domain.records import AuditEntry
 from vaultctl.domain.times import SECOND
 from vaultctl.tui.feed import Entries, Feed, Live, Lost
@@ -45,14 +46,13 @@ class Dashboard(App[int]):
 
     TITLE = "vaultctl"
     CSS_PATH = Path(__file__).with_name("dashboard.tcss")
-    COMMAND_PALETTE_BINDING = "ctrl+p"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (110, "-wide"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "help", key_display="?"),
-        Binding("colon", "command_palette", "commands", show=False, key_display=":"),
+        Binding("ctrl+p,colon", "command_palette", "commands", show=False),
         Binding("1", "go('overview')", "leases", show=False),
         Binding("2", "go('agents')", "agents", show=False),
         Binding("3", "go('credentials')", "credentials", show=False),
@@ -60,6 +60,7 @@ class Dashboard(App[int]):
         Binding("5", "go('audit')", "audit log", show=False),
         Binding("d", "denials", "denials", show=False),
         Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
     ]
     BINDING_GROUP_TITLE = "Everywhere"
 
@@ -127,8 +128,8 @@ class Dashboard(App[int]):
         """End well when told to end."""
         loop = self._loop
         if loop is not None and not self.is_headless:
-            for number in (signal.SIGTERM, signal.SIGHUP):
-                loop.add_signal_handler(number, self.exit, 128 + number)
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                loop.add_signal_handler(number, partial(self.exit, return_code=int(ExitStatus.INTERRUPTED)))
 
     def on_unmount(self) -> None:
         """Stop reading."""

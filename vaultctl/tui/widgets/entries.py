@@ -17,7 +17,7 @@ def _session(entry: AuditEntry) -> str:
 
 ENTRY_COLUMNS: tuple[Column[AuditEntry], ...] = (
     Column("time (UTC)", lambda e: words.moment(to_micros(e.timestamp))[5:], 14, style="faint"),
-    Column("event", lambda e: f"{words.kind_of(e).glyph} {e.event.value}", 18, style=_style),
+    Column("event", lambda e: f"{words.kind_of(e).glyph} {e.event.value}", 20, style=_style),
     Column("who", lambda e: safe(e.identity.label), 12, share=1, most=28, rank=1, style="title"),
     Column("credential", lambda e: safe(e.credential_name or ""), 12, share=1, most=28, rank=2),
     Column("session", _session, 13, is_id=True, rank=5, style="faint"),

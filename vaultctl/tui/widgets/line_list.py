@@ -189,6 +189,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._follow = follow
         self._held: Any = None
         """Key of the row that the cursor stays with; None: it stays at the edge where it began."""
+        self._under: Any = None
         self._nothing = nothing
         self._now = 0
         self._layout: list[tuple[Column[Row], int]] = []
@@ -205,8 +206,9 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
 
     @property
     def row(self) -> Row | None:
-        """The row under the cursor."""
-        return self.source[self.cursor] if 0 <= self.cursor < len(self.source) else None
+        """The row under the cursor as it was drawn last, in its present state; None if it has gone since."""
+        index = None if self._under is None else self._locate(self._under)
+        return None if index is None else self.source[index]
 
     def sync(self, now: int) -> None:
         """Take note of how the source is at the time ``now``, and draw what differs from what is drawn."""
@@ -215,6 +217,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._lay_out()
         self._extend(length)
         self._keep_cursor(length)
+        self._note_row()
         self._draw_changes()
 
     def show(self, source: Source[Row], now: int, *, held: Any = None) -> None:
@@ -239,6 +242,10 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
     def hold(self, row: Row) -> None:
         """Keep the cursor with this row, wherever it comes to be."""
         self._held = self._key(row)
+
+    def _note_row(self) -> None:
+        """Remember which row is drawn under the cursor: whatever is done is done to what was seen."""
+        self._under = self._key(self.source[self.cursor]) if self.cursor < len(self.source) else None
 
     def _keep_cursor(self, length: int) -> None:
         if length == 0:
@@ -273,6 +280,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         edge = length - 1 if self._follow else 0
         self._held = None if index == edge else self._key(self.source[index])
         self.cursor = index
+        self._note_row()
         self._scroll_to_cursor()
         self._draw_changes()
         if index == (length - 1 if down else 0):
@@ -431,7 +439,9 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         over = Style()
         if cells[0]:
             over = self.get_component_rich_style("list--cursor" if cells[0] > 1 else "list--cursor-away")
-            over = Style(bgcolor=over.bgcolor, bold=over.bold, reverse=self.app.no_color and cells[0] > 1)
+            over = Style(
+                bgcolor=over.bgcolor, bold=over.bold, reverse=True if self.app.no_color and cells[0] > 1 else None
+            )
         segments = []
         used = 0
         for number, (column, cell_width) in enumerate(self._layout):
@@ -441,7 +451,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
                 shown = shown.rstrip(" ").rjust(cell_width)
             style = self.style_named(name)
             gap = "" if number == len(self._layout) - 1 else " " * _GAP
-            segments.append(Segment(shown + gap, style if name == "shout" and not cells[0] else style + over))
+            segments.append(Segment(shown + gap, style if name == "shout" else style + over))
             used += cell_width + len(gap)
         segments.append(Segment(" " * max(0, width - used), self.style_named("") + over))
         return Strip(segments).adjust_cell_length(width)

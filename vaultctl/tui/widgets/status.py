@@ -8,6 +8,8 @@ from vaultctl.tui import words
 from vaultctl.tui.model import Model
 from vaultctl.tui.widgets.lines import Line, Lines, Piece
 
+_CLOCK_CELLS = 14
+
 
 class Connection(NamedTuple):
     """Whether what is shown is how things are."""
@@ -50,7 +52,9 @@ class StatusLines(Lines):
         pieces: list[Piece] = [("vaultctl ", "title"), (place, "plain"), ("  ", "plain")]
         if connection.lost_at is not None:
             since = words.span(now - connection.lost_at)
-            pieces.append((f" ⚠ STALE for {since}: {connection.reason} ", "shout"))
+            text = f" ⚠ STALE for {since}: {connection.reason} "
+            room = self.size.width - sum(len(shown) for shown, _ in pieces) - _CLOCK_CELLS
+            pieces.append((text if len(text) <= room else words.fit(text, max(20, room)), "shout"))
         elif connection.catching_up:
             pieces.append(("… catching up", "warn"))
         else:
@@ -62,9 +66,9 @@ class StatusLines(Lines):
     def _second(self, counts: Counts, model: Model, now: int) -> Line:
         denied = model.denied.total(now)
         wide = self.size.width >= 100
-        pieces: list[Piece] = [(f"{counts.leases:,}", "title"), (" leases  ", "plain")]
-        pieces += [(f"{counts.agents:,}", "title"), (" agents  ", "plain")]
-        pieces += [(f"{counts.sessions:,}", "title"), (" sessions  ", "plain")]
+        pieces: list[Piece] = _counted(counts.leases, "lease")
+        pieces += _counted(counts.agents, "agent")
+        pieces += _counted(counts.sessions, "session")
         pieces.append((f"‼ {counts.ending:,} ending  ", "warn" if counts.ending else "faint"))
         pieces.append((f"✖ {denied:,} denied/h ", "alarm" if denied else "faint"))
         if wide:
@@ -76,6 +80,10 @@ class StatusLines(Lines):
         if width >= 5:
             pieces += [("", "plain"), (words.sparkline(issued, width), "calm"), (label, "plain")]
         return pieces
+
+
+def _counted(number: int, noun: str) -> list[Piece]:
+    return [(f"{number:,}", "title"), (f" {noun}{'' if number == 1 else 's'}  ", "plain")]
 
 
 class DenialLine(Lines):

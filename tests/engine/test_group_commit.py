@@ -1,0 +1,384 @@
+"""Many calls in one transaction: to each of them it looks as if it had been alone."""
+
+import random
+import shutil
+import sqlite3
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import Clock
+from tests.engine.crowd import Crowd, lease, leases_of, meddled
+from vaultctl.crypto.root_keys import RootKey
+from vaultctl.domain import requests as ask
+from vaultctl.domain.errors import InternalError, InvalidInput, NotAuthenticated, NotFound, VaultError, VaultUnavailable
+from vaultctl.domain.records import CredentialType, Identity, IssuedLease, IssuedToken, OpenedSession
+from vaultctl.domain.secrets import Secret
+from vaultctl.domain.wire import to_json_object
+from vaultctl.engine.authentication import Bearer, Owner, Principal
+from vaultctl.engine.dispatch import Call, Outcome
+from vaultctl.engine.engine import Engine, answer_of
+from vaultctl.engine.founding import found_vault
+from vaultctl.engine.group_commit import GroupCommit
+from vaultctl.engine.keys import Keys
+from vaultctl.engine.reruns import rerun
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.interface import Conflicted
+from vaultctl.store.rows import CredentialRow, LeaseRow, TokenRow
+from vaultctl.store.sqlite import SqliteStore, create_database
+
+
+class Failures(list[Exception]):
+    """What was reported."""
+
+
+@pytest.fixture
+def failures() -> Failures:
+    return Failures()
+
+
+def group_commit(engine: Engine, failures: Failures) -> GroupCommit:
+    return GroupCommit(engine, failures.append)
+
+
+# As if alone
+
+
+class Twin:
+    """A vault whose every random byte is known, so that another one with the same history is the same to the byte."""
+
+    def __init__(self, directory: Path, clock: Clock) -> None:
+        directory.mkdir()
+        self.path = directory / "vault.db"
+        self.random = random.Random(7).randbytes
+        create_database(self.path)
+        self.store = SqliteStore(self.path, clock=clock)
+        root = RootKey.new(random.Random(8).randbytes)
+        owner = Identity(type="human", user_id="owner", email="owner@localhost")
+        found_vault(self.store, root, tenant="my-org", owner=owner, random=self.random)
+        self.engine = Engine(self.store, root, random=self.random)
+        self.groups = GroupCommit(self.engine, lambda error: None)
+
+    def dump(self) -> dict[str, list[Any]]:
+        with sqlite3.connect(self.path) as connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            found = {table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
+        connection.close()
+        return found
+
+
+class Known:
+    """What both twins have made so far: whom and what the next calls can be about."""
+
+    def __init__(self) -> None:
+        self.principals: list[Principal] = [Owner("my-org", "o@localhost"), Owner("other-org", "o@localhost")]
+        self.tokens = ["tok_none"]
+        self.sessions = ["mcp_sess_none"]
+        self.leases = ["lease_none"]
+
+    def learn(self, answer: Any) -> None:
+        match answer:
+            case IssuedToken():
+                self.tokens.append(answer.token.id)
+                self.principals.append(Bearer.of(answer.secret))
+            case OpenedSession():
+                self.sessions.append(answer.session.id)
+                self.principals.append(Bearer.of(answer.token))
+            case IssuedLease():
+                self.leases.append(answer.lease.id)
+
+    def call(self, principal: int, kind: int, which: int) -> Call:
+        def one_of(things: list[Any], number: int = which) -> Any:
+            return things[-1 - number % len(things)]
+
+        name = ("api", "db", "mail")[which % 3]
+        value = Secret(f"value-of-{name}-{which}-0123456789")
+        requests: list[ask.Request[Any]] = [
+            ask.CreateLease(credential_name=name, purpose="Working"),
+            ask.CreateLease(credential_name=name, purpose=f"With value-of-{name}-{which}-0123456789"),
+            ask.CreateCredential(name=name, type=CredentialType.GENERIC_SECRET, value=value),
+            ask.RotateCredential(name=name, value=value),
+            ask.RevokeCredential(name=name),
+            ask.DeleteCredential(name=name),
+            ask.CreateToken(agent=f"agent-{which % 2}", credentials=("*",)),
+            ask.CreateToken(agent="Not A Name"),
+            ask.RotateToken(id=one_of(self.tokens)),
+            ask.RevokeToken(id=one_of(self.tokens)),
+            ask.OpenSession(),
+            ask.OpenSession(id=f"cortex_sess_{which % 2}"),
+            ask.EndSession(id=one_of(self.sessions)),
+            ask.RenewLease(id=one_of(self.leases)),
+            ask.RevokeLease(id=one_of(self.leases)),
+            ask.RevokeLeases(credential_name=name),
+            ask.CreateTenant(id="other-org"),
+            ask.GetCredential(name=name),
+            ask.ListLeases(),
+        ]
+        return Call(one_of(self.principals, principal), requests[kind % len(requests)])
+
+
+def shown(result: Any) -> Any:
+    try:
+        return to_json_object(answer_of(result))
+    except VaultError as error:
+        return error.code, error.message, error.hint
+
+
+NUMBERS = st.tuples(st.integers(0, 5), st.integers(0, 18), st.integers(0, 5))
+
+
+@given(st.lists(st.tuples(st.lists(NUMBERS, min_size=1, max_size=12), st.sampled_from([0, 1, 61, 1000])), max_size=8))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_group_leaves_the_very_bytes_that_its_calls_leave_one_by_one(
+    fast_path: Path, groups: list[tuple[list[tuple[int, int, int]], int]]
+) -> None:
+    clock = Clock()
+    place = Path(tempfile.mkdtemp(dir=fast_path))
+    together, apart = Twin(place / "together", clock), Twin(place / "apart", clock)
+    known = Known()
+    for call in [(0, 6, 0), (0, 2, 0), (0, 2, 1), (1, 16, 0)]:  # somebody to begin with
+        groups = [([call], 0), *groups]
+    try:
+        for numbers, seconds in reversed(groups):
+            calls = [known.call(*three) for three in numbers]
+            at_once = together.groups.run(calls).results
+            singly = [apart.engine.write([call]).results[0] for call in calls]
+            assert [shown(result) for result in at_once] == [shown(result) for result in singly]
+            assert together.dump() == apart.dump()
+            for result in at_once:
+                if isinstance(result, Outcome):
+                    known.learn(result.answer)
+            clock.micros += seconds * 1_000_000
+        assert together.groups.spoiled == 0
+    finally:
+        together.store.close()
+        apart.store.close()
+        shutil.rmtree(place)
+
+
+def test_a_call_sees_what_those_before_it_in_the_group_have_done(crowd: Crowd, failures: Failures) -> None:
+    owner, agent = crowd.owner(), crowd.agents["my-org"]
+    results = (
+        group_commit(crowd.engine, failures)
+        .run(
+            [
+                Call(agent, lease()),
+                Call(owner, ask.RevokeToken(id=crowd.tokens["my-org"].token.id)),
+                Call(agent, lease()),
+                Call(crowd.agents["other-org"], lease()),
+            ]
+        )
+        .results
+    )
+    assert answer_of(results[1]).leases == 1
+    with pytest.raises(NotAuthenticated):
+        answer_of(results[2])
+    assert crowd.events()[-4:] == ["lease.created", "lease.revoked", "token.revoked", "access.denied"]
+    assert crowd.events("other-org")[-1] == "lease.created"
+
+
+def test_one_commit_serves_a_group_and_its_results_say_whose_logs_grew(crowd: Crowd, failures: Failures) -> None:
+    meddler, engine = meddled(crowd)
+    commits: list[None] = []
+    meddler.before_commit = lambda: commits.append(None)
+    group = group_commit(engine, failures).run([Call(crowd.agents["my-org"], lease()) for _ in range(20)])
+    assert len({issued.lease.id for issued in leases_of(group.results)}) == 20
+    assert (len(commits), group.grown) == (1, {"my-org"})
+
+
+# Failures
+
+
+def test_a_call_that_fails_before_it_has_written_leaves_the_group_alone(crowd: Crowd, failures: Failures) -> None:
+    groups = group_commit(crowd.engine, failures)
+    agent = crowd.agents["my-org"]
+    unknown = Bearer(b"?" * 32)
+    calls = [Call(agent, lease()), Call(agent, lease("Not A Name")), Call(unknown, lease()), Call(agent, lease("none"))]
+    results = groups.run(calls).results
+    assert isinstance(results[0], Outcome)
+    assert [type(result) for result in results[1:3]] == [InvalidInput, NotAuthenticated]
+    with pytest.raises(NotFound):
+        answer_of(results[3])
+    assert (groups.commits, groups.spoiled) == (1, 0)
+    assert crowd.events()[-2:] == ["lease.created", "lease.denied"]
+
+
+@pytest.mark.parametrize("error", [InvalidInput("It is malformed."), RuntimeError("boom")])
+@pytest.mark.parametrize("spoilers", [1, 3])
+def test_a_call_that_fails_after_it_has_written_undoes_itself_alone(
+    crowd: Crowd, failures: Failures, error: Exception, spoilers: int
+) -> None:
+    meddler, engine = meddled(crowd)
+
+    def spoil(row: Any) -> None:
+        if isinstance(row, LeaseRow) and row.purpose == "Spoiling":
+            raise error
+
+    meddler.before_insert = spoil
+    groups = group_commit(engine, failures)
+    agent = crowd.agents["my-org"]
+    calls = [Call(agent, lease(purpose="Spoiling" if number < spoilers else "Working")) for number in range(6)]
+    results = groups.run(calls[::-1]).results[::-1]
+    assert results[:spoilers] == [error] * spoilers
+    assert len(leases_of(results[spoilers:])) == 6 - spoilers
+    assert crowd.events().count("lease.created") == 6 - spoilers
+    assert failures == ([error] * spoilers if isinstance(error, RuntimeError) else [])
+
+
+def test_if_the_commit_fails_all_are_told_so_and_none_is_told_why(crowd: Crowd, failures: Failures) -> None:
+    meddler, engine = meddled(crowd)
+    groups = group_commit(engine, failures)
+    agent = crowd.agents["my-org"]
+    calls = [Call(agent, lease()), Call(agent, lease("none")), Call(agent, ask.OpenSession(id="cortex_sess_1"))]
+    before = crowd.log()
+    reason = VaultUnavailable("The disk of db-7.example.com is full.")
+
+    def fail() -> None:
+        raise reason
+
+    meddler.before_commit = fail
+    results = groups.run(calls).results
+    assert [type(result) for result in results] == [VaultUnavailable] * 3
+    assert not any("disk" in str(result) for result in results)
+    assert failures[0] is reason
+    assert crowd.log() == before
+    assert crowd.engine.perform(crowd.owner(), ask.ListLeases()).items == ()
+
+    meddler.before_commit = lambda: None
+    answered = groups.run(calls).results
+    assert answer_of(answered[2]).session.id == "cortex_sess_1"  # nothing of it is remembered as done
+    assert crowd.events()[len(before) :] == ["lease.created", "lease.denied", "session.started", "token.exchanged"]
+
+
+def test_what_conflicts_is_run_again_and_is_done_once(crowd: Crowd, failures: Failures) -> None:
+    meddler, engine = meddled(crowd)
+    groups = group_commit(engine, failures)
+    left = 3
+
+    def conflict() -> None:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise Conflicted
+
+    meddler.before_commit = conflict
+    results = groups.run([Call(crowd.agents[tenant], lease()) for tenant in crowd.agents]).results
+    assert len(leases_of(results)) == 2
+    assert groups.conflicts == 3
+    assert [crowd.events(tenant).count("lease.created") for tenant in crowd.agents] == [1, 1]
+
+
+def test_what_conflicts_for_ever_is_given_up() -> None:
+    runs = 0
+
+    def conflict() -> None:
+        nonlocal runs
+        runs += 1
+        raise Conflicted
+
+    with pytest.raises(VaultUnavailable, match="busy"):
+        rerun(conflict, seconds=0.02)
+    assert runs > 1
+
+
+def test_one_call_alone_is_run_again_too(crowd: Crowd) -> None:
+    meddler, engine = meddled(crowd)
+    conflicts = [Conflicted(), Conflicted()]
+
+    def conflict() -> None:
+        if conflicts:
+            raise conflicts.pop()
+
+    meddler.before_commit = conflict
+    engine.perform(crowd.agents["my-org"], lease())
+    assert crowd.events().count("lease.created") == 1
+
+
+# What is remembered from one group to the next
+
+
+def test_rows_are_read_once_while_nobody_else_writes(crowd: Crowd, failures: Failures) -> None:
+    meddler, engine = meddled(crowd)
+    groups = group_commit(engine, failures)
+    calls = [Call(crowd.agents["my-org"], lease()) for _ in range(3)]
+    groups.run(calls)
+    read: list[Any] = []
+    meddler.on_read = read.append
+    assert len(leases_of(groups.run(calls).results)) == 3
+    assert not {TokenRow, CredentialRow} & set(read)
+
+    crowd.engine.perform(crowd.owner(), ask.CreateToken(agent="another"))  # somebody else writes
+    groups.run(calls)
+    assert {TokenRow, CredentialRow} <= set(read)
+
+
+def test_what_another_node_has_done_is_seen(crowd: Crowd, failures: Failures) -> None:
+    groups = group_commit(Engine(crowd.door.store, crowd.door.root), failures)
+    owner, agent = crowd.owner(), crowd.agents["my-org"]
+
+    def run(request: ask.Request[Any]) -> Any:
+        return answer_of(groups.run([Call(agent, request), Call(owner, ask.GetTenant(id="my-org"))]).results[0])
+
+    assert run(lease()).value.reveal() == "my-org-api-0123456"
+    with pytest.raises(NotFound):
+        run(lease("new"))
+    crowd.engine.perform(owner, ask.RotateCredential(name="api", value=Secret("rotated-0123456")))
+    crowd.store_credential("new")
+    assert run(lease()).value.reveal() == "rotated-0123456"
+    assert run(lease("new")).value.reveal() == "my-org-new-0123456"
+    crowd.engine.perform(owner, ask.DeleteCredential(name="new"))
+    with pytest.raises(NotFound):
+        run(lease("new"))
+    crowd.engine.perform(owner, ask.RevokeToken(id=crowd.tokens["my-org"].token.id))
+    with pytest.raises(NotAuthenticated):
+        run(lease())
+
+
+def test_a_value_that_was_leased_elsewhere_is_not_told_here(crowd: Crowd, failures: Failures) -> None:
+    groups = group_commit(Engine(crowd.door.store, crowd.door.root), failures)
+    session = crowd.open_session()
+    crowd.store_credential("other")
+
+    def run(request: ask.Request[Any]) -> Any:
+        return answer_of(groups.run([Call(session, request)]).results[0])
+
+    run(lease("other", purpose="The value is my-org-api-0123456"))  # nobody has it yet
+    crowd.engine.perform(session, lease())
+    with pytest.raises(InvalidInput, match="value of a credential"):
+        run(lease("other", purpose="The value is my-org-api-0123456"))
+
+
+# What a transaction insists on
+
+
+def transaction(crowd: Crowd, store_tx: Any) -> Transaction:
+    return Transaction(store_tx, Keys(crowd.door.root, random.randbytes), random.randbytes)
+
+
+def test_no_change_to_a_credential_commits_without_an_entry(crowd: Crowd) -> None:
+    def change_quietly() -> None:
+        with crowd.door.store.write() as store_tx:
+            tx = transaction(crowd, store_tx)
+            tx.hold({"my-org"})
+            row = tx.get(CredentialRow, "my-org", "api")
+            assert row is not None
+            tx.update(row, state="revoked")
+            tx.finish()
+
+    with pytest.raises(InternalError, match="without an audit entry"):
+        change_quietly()
+    assert answer_of(crowd.engine.write([Call(crowd.agents["my-org"], lease())]).results[0])
+
+
+def test_nothing_is_written_to_a_tenant_whose_log_is_not_held(crowd: Crowd) -> None:
+    with crowd.door.store.write() as store_tx:
+        tx = transaction(crowd, store_tx)
+        tx.hold({"my-org"})
+        row = tx.get(CredentialRow, "other-org", "api")
+        assert row is not None
+        with pytest.raises(InternalError, match="not held"):
+            tx.update(row, state="revoked")
