@@ -127,8 +127,8 @@ class EmbeddedPostgres(Embedded):
         LENT.give_back(self._url)
 
 
-class EmbeddedSerializable(EmbeddedPostgres):
-    """On PostgreSQL under SERIALIZABLE, where every third commit fails at first."""
+class UnderSerializable(EmbeddedPostgres):
+    """On PostgreSQL under SERIALIZABLE, where every third commit fails at first and is run again."""
 
     isolation = "SERIALIZABLE"
     _commits = 0
@@ -259,9 +259,8 @@ class MakeDoor(Protocol):
 DOORS: dict[str, MakeDoor] = {
     "embedded-sqlite": EmbeddedSqlite,
     "embedded-postgres": EmbeddedPostgres,
-    "embedded-serializable": EmbeddedSerializable,
     "http-sqlite": _http(EmbeddedSqlite),
-    "http-postgres": _http(EmbeddedPostgres),
+    "http-postgres": _http(UnderSerializable),
 }
 
 
