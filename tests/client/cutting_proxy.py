@@ -1,4 +1,4 @@
-"""A proxy that cuts connections in the middle of an answer, when the server has long done what it was asked."""
+"""A proxy that cuts connections in the middle of an answer, or swallows it, when the server has done what it was asked."""
 
 import socket
 import socketserver
@@ -19,6 +19,7 @@ class CuttingProxy:
         parts = urlsplit(base_url)
         self._server_address = (parts.hostname, parts.port)
         self._open: set[socket.socket] = set()
+        self._muted: set[socket.socket] = set()
         outer = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -38,13 +39,17 @@ class CuttingProxy:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
+    def mute_all(self) -> None:
+        """From now on nothing that the server says on the connections that are open reaches the client."""
+        self._muted |= self._open
+
     def _pass_on(self, client: socket.socket) -> None:
         left = self.cuts.pop(0) if self.cuts else None
         with socket.create_connection(self._server_address) as server:
             self._open.add(client)
-            requests = threading.Thread(target=_copy, args=(client, server, None))
+            requests = threading.Thread(target=_copy, args=(client, server, None, self._muted))
             requests.start()
-            _copy(server, client, left)
+            _copy(server, client, left, self._muted)
             for end in (client, server):
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
@@ -61,9 +66,11 @@ class CuttingProxy:
         self._listening.server_close()
 
 
-def _copy(source: socket.socket, sink: socket.socket, most: int | None) -> None:
+def _copy(source: socket.socket, sink: socket.socket, most: int | None, muted: set[socket.socket]) -> None:
     with suppress(OSError):
         while data := source.recv(65_536):
+            if sink in muted:
+                continue
             if most is not None and len(data) >= most:
                 sink.sendall(data[:most])
                 return

@@ -352,6 +352,33 @@ def test_a_value_that_was_leased_elsewhere_is_not_told_here(crowd: Crowd, failur
         run(lease("other", purpose="The value is my-org-api-0123456"))
 
 
+@pytest.mark.parametrize("in_session", [True, False])
+def test_a_value_that_was_leased_here_is_not_told_from_then_on(
+    crowd: Crowd, failures: Failures, in_session: bool
+) -> None:
+    groups = group_commit(crowd.engine, failures)
+    caller: Bearer = crowd.open_session() if in_session else crowd.agents["my-org"]
+    crowd.store_credential("other")
+    telling = lease("other", purpose="The value is my-org-api-0123456")
+
+    def run(*requests: ask.Request[Any]) -> list[Any]:
+        return groups.run([Call(caller, request) for request in requests]).results
+
+    leases_of(run(telling))
+    told, leased, refused = run(telling, lease(), telling)
+    leases_of([told, leased])
+    for result in (refused, *run(telling)):  # in the same group, and in the next
+        with pytest.raises(InvalidInput, match="value of a credential"):
+            answer_of(result)
+    ended, after = run(ask.RevokeLease(id=answer_of(leased).lease.id), telling)
+    assert answer_of(ended).state == "revoked"
+    if in_session:  # what a session has seen, it has seen
+        with pytest.raises(InvalidInput):
+            answer_of(after)
+    else:
+        leases_of([after])
+
+
 # What a transaction insists on
 
 

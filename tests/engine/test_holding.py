@@ -18,6 +18,9 @@ from vaultctl.engine.idempotency import Idempotency
 from vaultctl.store.postgres import PostgresStore
 from vaultctl.store.rows import TokenRow
 
+on_postgres = pytest.mark.parametrize("door", ["postgres"], indirect=True)
+"""SQLite has one writer at a time."""
+
 
 class Node:
     """Another server on the database of the first."""
@@ -30,9 +33,7 @@ class Node:
 
 
 @pytest.fixture
-def node(door: Any, crowd: Crowd) -> Iterator[Node]:
-    if not isinstance(door, EmbeddedPostgres):
-        pytest.skip("SQLite has one writer at a time")
+def node(crowd: Crowd) -> Iterator[Node]:
     made = Node(crowd)
     yield made
     made.store.close()
@@ -134,6 +135,7 @@ def test_a_token_that_is_made_while_its_call_begins_is_looked_for_again(crowd: C
     assert crowd.events()[-1] == "lease.created"
 
 
+@on_postgres
 def test_no_lease_outlives_its_token_when_two_nodes_issue_and_revoke(crowd: Crowd, node: Node) -> None:
     for _ in range(12):
         token = crowd.mint()
@@ -158,6 +160,7 @@ def test_no_lease_outlives_its_token_when_two_nodes_issue_and_revoke(crowd: Crow
     crowd.log()  # which checks that seq has no hole
 
 
+@on_postgres
 def test_entries_of_two_nodes_are_one_sequence_in_which_time_never_goes_back(crowd: Crowd, node: Node) -> None:
     def issue(engine: Engine, tenants: tuple[str, ...]) -> Callable[[], None]:
         def run() -> None:
@@ -174,6 +177,7 @@ def test_entries_of_two_nodes_are_one_sequence_in_which_time_never_goes_back(cro
         assert [entry.timestamp for entry in log] == sorted(entry.timestamp for entry in log)
 
 
+@on_postgres
 def test_nodes_share_the_reaper_s_work(crowd: Crowd, node: Node) -> None:
     for tenant in ("my-org", "other-org"):
         crowd.engine.perform(crowd.agents[tenant], lease())
@@ -188,6 +192,7 @@ def test_nodes_share_the_reaper_s_work(crowd: Crowd, node: Node) -> None:
     assert node.engine.reap() == 0
 
 
+@on_postgres
 def test_one_idempotency_key_at_two_nodes_makes_one_thing(crowd: Crowd, node: Node) -> None:
     for number in range(10):
         made: list[str] = []

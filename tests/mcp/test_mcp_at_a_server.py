@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from tests.cli.serving import Serving, serving
+from tests.client.cutting_proxy import CuttingProxy
 from vaultctl.client import contexts
 from vaultctl.client.location import locate
 from vaultctl.domain.records import LeaseState, SessionState
@@ -100,3 +101,19 @@ async def test_a_server_that_stopped_is_said_to_the_model_and_the_end_is_prompt(
     agent.end()
     assert agent.wait() == 7
     assert "not released" in bench.stderr() or "did not answer in time" in bench.stderr()
+
+
+async def test_an_answer_that_never_comes_keeps_no_later_call_waiting(
+    bench: "Bench", server: Serving, away: dict[str, str]
+) -> None:
+    with CuttingProxy(server.base_url) as proxy:
+        agent = bench.raw(bench.token("deploy-agent", "shopify-*"), VAULT_BASE_URL=proxy.base_url, **away)
+        agent.greet()
+        assert not agent.call("vault_list_credentials").get("isError")
+        proxy.mute_all()
+        refused = agent.call("vault_get_credential", name="shopify-api-key", purpose="Fetch orders")
+        assert refused["isError"]
+        answer = agent.call("vault_get_credential", name="shopify-api-key", purpose="Fetch orders")
+        assert answer["structuredContent"]["value"] == SECRET
+        agent.end()
+        assert agent.wait() == 0

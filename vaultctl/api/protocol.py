@@ -60,8 +60,7 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._received > self._limits.message_bytes:
             self._turn_away(None)
         elif self._deadline is None and (self._in_message or self._received):
-            is_body = self._in_message and not self._in_head
-            self._await_within(self._limits.body_seconds if is_body else self._limits.head_seconds)
+            self._await_within(self._limits.body_seconds if self._in_body else self._limits.head_seconds)
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
         """Answer what is no HTTP, in our own words."""
@@ -150,7 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._received:
+        was_answered = self._in_body and self.cycle.response_complete
+        if self._received and not was_answered:
             self._turn_away(HTTPStatus.REQUEST_TIMEOUT, "The request took too long to arrive.")
         else:
             self._close()
@@ -168,6 +168,10 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._note(0)
         self._close()
+
+    @property
+    def _in_body(self) -> bool:
+        return self._in_message and not self._in_head
 
     @property
     def _head_size(self) -> int:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _DATABASE_FILE = "vault.db"
 _POSTGRES = ("postgresql", "postgres")
 _SECRETS = ("password", "sslpassword")
+_KEYWORDS = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|service)\s*=")
+"""How a connection string begins that is no URL. It is no file either, and may hold a password."""
 _HOST = r"(?:\[[^\]@/?#]*\]|[^\[\]:,@/?#]*)(?::[0-9]*)?"
 _URL = re.compile(
     rf"""(?P<scheme>postgres(?:ql)?)://
@@ -54,23 +56,24 @@ def named_database(
     scheme, separator, rest = text.partition("://")
     if separator and scheme in _POSTGRES and _URL.fullmatch(text):
         return Database(url=text)
-    if not separator and not re.match(r"(postgres(ql)?|sqlite):", text):
+    if not separator and not re.match(r"(postgres(ql)?|sqlite):", text) and not _KEYWORDS.match(text):
         return Database(usable_path(text))
     if scheme == "sqlite" and rest.startswith("/"):
         return Database(usable_path(rest[1:] if rest.startswith("//") else rest))
-    raise InvalidInput(
-        "The database is neither a file nor sqlite:///PATH nor postgresql://HOST/NAME.",
-        hint="For example ~/vault.db, or postgresql://vault@db.example.com/vault.",
-    )
+    raise _neither()
 
 
 def refuse_password(text: str) -> str:
     """``text`` itself, unless it is a URL with a password: what stands on a command line, others can read.
 
     Raises:
-        InvalidInput: There is a password in it.
+        InvalidInput: There is a password in it, or it can't be read.
     """
-    if text.partition("://")[0] in _POSTGRES and _without_password(text) != text:
+    if text.partition("://")[0] not in _POSTGRES:
+        return text
+    if not _URL.fullmatch(text):
+        raise _neither()
+    if _without_password(text) != text:
         raise InvalidInput(
             "The database's URL has a password in it, which others can read on the command line.",
             hint="Use PGPASSWORD, ~/.pgpass, or name the whole URL in VAULT_DATABASE_URL.",
@@ -104,6 +107,13 @@ def require_postgres() -> None:
             "The vault's database is on PostgreSQL, and the package that speaks to it is not installed.",
             hint="pip install 'vaultctl[postgres]'",
         )
+
+
+def _neither() -> InvalidInput:
+    return InvalidInput(
+        "The database is neither a file nor sqlite:///PATH nor postgresql://HOST/NAME.",
+        hint="For example ~/vault.db, or postgresql://vault@db.example.com/vault.",
+    )
 
 
 def _without_password(url: str) -> str:

@@ -8,7 +8,6 @@ to be had. Only where there is no keyring does that file hold the token itself.
 import hashlib
 import json
 import os
-import secrets
 import stat
 import sys
 from contextlib import suppress
@@ -181,7 +180,7 @@ def _put_into_keyring(login: Login, token: Secret) -> tuple[Login, str | None]:
     from vaultctl.crypto import os_keyring
 
     # A user of its own for each login: those of two homes at one server are not the same.
-    login = login._replace(keyring_user=f"{login.base_url} {secrets.token_hex(4)}")
+    login = login._replace(keyring_user=f"{login.base_url} {os.urandom(4).hex()}")
     reason = os_keyring.unusable_reason()
     if reason is None:
         try:

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -107,8 +106,13 @@ def _create_in_postgres(
         store = PostgresStore(url)
         try:
             vault_id = found_vault(store, root, tenant=tenant, owner=owner_identity())
-        except Conflicted:  # somebody else was quicker
-            raise _taken(target) from None
+        except Conflicted:
+            if _holds_vault(target, if_unknown=False):  # somebody else was quicker
+                raise _taken(target) from None
+            raise VaultUnavailable(
+                f"The database went away while the vault was made at {target}.",
+                hint="Nothing is left of it there: try again.",
+            ) from None
         finally:
             store.close()
     except BaseException as error:
@@ -127,7 +131,7 @@ def _create_file(
     path = cast("Path", target.path)
     context = provider_context(place, ask_passphrase)
     root, config, note = create_root_key(root_key, context, os.urandom)
-    aside = path.with_name(f".{path.name}.new-{secrets.token_hex(8)}")
+    aside = path.with_name(f".{path.name}.new-{os.urandom(8).hex()}")
     noted = False
     try:
         create_database(aside)
@@ -142,7 +146,7 @@ def _create_file(
         noted = True
         for leftover in ("-wal", "-shm"):  # of an earlier database of this name, which SQLite would replay
             with suppress(FileNotFoundError):
-                Path(f"{path}{leftover}").rename(f"{path}{leftover}.stale-{secrets.token_hex(4)}")
+                Path(f"{path}{leftover}").rename(f"{path}{leftover}.stale-{os.urandom(4).hex()}")
         try:
             os.link(aside, path)  # unlike a rename, this never replaces what somebody else just put there
         except FileExistsError:

@@ -4,8 +4,8 @@ There are many ways to encode and one to decode, so it is the text that is decod
 and base64url in any alignment, hex.
 """
 
-import base64
 import re
+from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus
 
@@ -13,6 +13,9 @@ _ENCODED_FROM = 6
 """Secrets of fewer bytes are looked for as text only: their encodings are too short to mean anything."""
 
 _APART = b"\xff\xff"
+
+_SHORTEST_BASE64 = 8
+"""Digits that so many bytes have."""
 
 _JSON_ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 _JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
@@ -61,10 +64,10 @@ def _decodings(text: str) -> Iterator[bytes]:
     """What stretches of ``text`` are if they are base64 or hex, wherever in the stretch the encoding began."""
     for match in _BASE64_RUN.finditer(text):
         run = match[0].translate(_URL_SAFE)
-        for start in range(4):
+        for start in range(min(4, len(run) - _SHORTEST_BASE64 + 1)):
             rest = run[start:]
             rest = rest[:-1] if len(rest) % 4 == 1 else rest
-            yield base64.b64decode(rest + "=" * (-len(rest) % 4))
+            yield a2b_base64(rest + "=" * (-len(rest) % 4))
     for match in _HEX_RUN.finditer(text):
         for start in range(2):
             rest = match[0][start:]

@@ -2,7 +2,8 @@
 
 Whoever holds a tenant's log is the only one that writes to the tenant, and every change to the rows that are
 remembered leaves an entry there. So within a transaction what was read stays true, and from one transaction to the next
-if the log has not grown meanwhile by anyone else's hand. Names that are not there are remembered as well: to look for
+if the log has not grown meanwhile by anyone else's hand: its head is the very one that was left. That it is as long is not
+enough, for a database that was set back to a backup, or to a standby's state, can have grown anew. Names that are not there are remembered as well: to look for
 them again takes as long as for one that is there.
 """
 
@@ -76,21 +77,21 @@ class Memory:
     """What is remembered from one transaction to the next, while nobody else writes."""
 
     def __init__(self) -> None:
-        self._tenants: dict[str, tuple[int, TenantMemory]] = {}
+        self._tenants: dict[str, tuple[LogRow, TenantMemory]] = {}
         self.tokens: dict[bytes, Key] = {}
         """The primary keys of tokens by hash: where to look, not what is there."""
 
     def recall(self, log: LogRow) -> TenantMemory:
-        """What is known of a tenant whose log is as long as ``log`` says. It must be given back to be known again."""
-        size, known = self._tenants.pop(log.tenant, (-1, None))
-        return known if known is not None and size == log.size else TenantMemory()
+        """What is known of a tenant whose log has the head ``log``. It must be given back to be known again."""
+        head, known = self._tenants.pop(log.tenant, (None, None))
+        return known if known is not None and head == log else TenantMemory()
 
     def keep(self, known: Iterable[tuple[LogRow, TenantMemory]]) -> None:
         """Remember what was known when a transaction had committed."""
         for log, tenant in known:
             tenant.retain()
             if tenant.size < _MOST_ROWS:
-                self._tenants[log.tenant] = log.size, tenant
+                self._tenants[log.tenant] = log, tenant
         while len(self._tenants) > _MOST_TENANTS:
             del self._tenants[next(iter(self._tenants))]
         if len(self.tokens) > _MOST_ROWS:

@@ -1,6 +1,5 @@
 """Transactions that were in each other's way, or lost their connection, run again: soon, not in step, not for ever."""
 
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -31,6 +30,8 @@ def rerun(transaction: Callable[[], T], *, seconds: float = RERUN_SECONDS) -> T:
         except Conflicted:
             if time.monotonic() >= deadline:
                 break
+        import random  # which most commands never need
+
         time.sleep(random.uniform(0, pause))  # noqa: S311  # no secret: it keeps the others from coming in step
         pause = min(pause * 2, _LONGEST_PAUSE)
     raise VaultUnavailable("The vault is busy, or its database is failing over.", hint="Try again in a moment.")

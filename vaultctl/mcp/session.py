@@ -38,6 +38,12 @@ T = TypeVar("T")
 CALL_BOUND = 1.2
 """Seconds that a call may wait for the vault. A client gives a server that should end 2 seconds in all."""
 
+_REQUEST_BOUND = 1.1
+"""Seconds that a server may take for what a call asks of it, so that one that hangs does not hold the worker."""
+
+_OPENING_BOUND = 10.0
+"""The same while the session is being opened, when nobody's call waits yet."""
+
 CLOSE_BOUND = 1.5
 """Seconds that the end may take."""
 
@@ -326,7 +332,7 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
         NotAllowed: It is no agent's, or not of the agent or session that the configuration names.
         VaultUnavailable: There is no vault, or it can't be opened.
     """
-    vault = _connect(settings, settings.token.reveal())
+    vault = _connect(settings, settings.token.reveal(), timeout=_OPENING_BOUND)
     try:
         who = vault.whoami()
         agent = who.identity.name
@@ -347,12 +353,15 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
                     "The token belongs to another session than CORTEX_SESSION_ID names.",
                     hint="Give the server the token of that session.",
                 )
+            if settings.base_url is not None:
+                vault.close()
+                vault = _connect(settings, settings.token.reveal(), timeout=_REQUEST_BOUND)
             return AgentSession(vault, worker, settings, session_id=session_id, agent=agent, is_own=False)
         claimed = {"agentName": settings.agent_name} if settings.agent_name else {}
         opened = vault.sessions.open(settings.session_id, claimed=claimed)
         is_own = settings.session_id is None
         try:
-            own = _connect(settings, opened.token.reveal())
+            own = _connect(settings, opened.token.reveal(), timeout=_REQUEST_BOUND)
         except VaultError:
             if is_own:
                 vault.sessions.end(opened.session.id)
@@ -364,9 +373,9 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
     return AgentSession(own, worker, settings, session_id=opened.session.id, agent=agent, is_own=is_own)
 
 
-def _connect(settings: Settings, token: str) -> Vault:
+def _connect(settings: Settings, token: str, *, timeout: float) -> Vault:
     if settings.base_url is not None:
-        return Vault.connect(base_url=settings.base_url, tenant=settings.tenant, token=token)
+        return Vault.connect(base_url=settings.base_url, tenant=settings.tenant, token=token, timeout=timeout)
     return Vault.connect(
         context=EMBEDDED, tenant=settings.tenant, token=token, home=settings.home, database=settings.database
     )
