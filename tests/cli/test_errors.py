@@ -244,3 +244,31 @@ def test_a_server_that_is_not_there_is_7(cli: Cli) -> None:
 def test_a_server_without_a_token_is_3(cli: Cli) -> None:
     result = cli("whoami", VAULT_BASE_URL="https://vault.example.com")
     says(result, ExitStatus.NOT_AUTHENTICATED, "no token for https://vault.example.com", "vaultctl login")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["status"],
+        ["init"],
+        ["doctor"],
+        ["credential", "list"],
+        ["context", "list"],
+        ["server", "start"],
+        ["mcp", "serve"],
+        ["dashboard"],
+    ],
+)
+@pytest.mark.parametrize("before", [True, False], ids=["before the command", "after it"])
+def test_a_password_on_the_command_line_is_refused_and_not_repeated(argv: list[str], before: bool, cli: Cli) -> None:
+    option = ["--database", f"postgresql://vault:{CANARY}@127.0.0.1:1/vault"]
+    result = cli(*option, *argv) if before else cli(*argv, *option)
+    says(result, ExitStatus.USAGE, "password", "VAULT_DATABASE_URL")
+    assert CANARY not in result.out + result.err
+
+
+@pytest.mark.parametrize("database", [f"host=db password={CANARY}", f"postgresql://u:{CANARY}/x@h:1/db"])
+def test_a_database_that_can_not_be_read_is_refused_and_not_repeated(database: str, home: Path, cli: Cli) -> None:
+    result = cli("credential", "list", "--database", database)
+    says(result, ExitStatus.USAGE, "neither a file nor", "postgresql://")
+    assert CANARY not in result.err

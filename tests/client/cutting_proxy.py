@@ -1,4 +1,4 @@
-"""A proxy that cuts connections in the middle of an answer, or swallows it, when the server has done what it was asked."""
+"""A proxy that cuts or swallows an answer, when the server has long done what it was asked."""
 
 import socket
 import socketserver

@@ -59,7 +59,7 @@ def assert_it_works(home: Path, url: str | None = None) -> None:
     with Vault.embedded(home=home, database=url) as owner:
         owner.credentials.create("probe", "generic-secret", "value-0123456789")
         assert owner.leases.create("probe").value.reveal() == "value-0123456789"
-        assert [entry.event for entry in owner.audit_log.query()][0] == "tenant.created"
+        assert next(iter(owner.audit_log.query())).event == "tenant.created"
     assert [finding for finding in diagnose(home=home, database=url) if finding.level != "ok"] == []
 
 
@@ -74,10 +74,9 @@ def test_every_command_works_as_on_a_file(tmp_path: Path, postgres_url: str) -> 
     token = answer(home, "token", "create", "--agent", "deploy-agent", "--credential", "shopify-*")["token"]
     leased = answer(home, "lease", "create", "shopify-api-key", "--purpose", "Fetch orders", VAULT_TOKEN=token)
     assert leased["value"] == VALUE
-    answer(home, "lease", "revoke", leased["lease"]["id"])
+    answer(home, "lease", "revoke", leased["id"])
     events = [entry["event"] for entry in answer(home, "audit", "--agent", "deploy-agent")]
-    assert events == ["lease.created"]
-    assert answer(home, "audit", "--event", "lease.revoked")[0]["leaseId"] == leased["lease"]["id"]
+    assert events == ["token.created", "lease.created", "lease.revoked"]
     assert {finding["level"] for finding in answer(home, "doctor")} == {"ok"}
 
 
@@ -103,7 +102,7 @@ def test_the_root_key_of_another_vault_does_not_open_it(tmp_path: Path, postgres
         assert "The root key does not belong to this vault" in locked.err
     found = vaultctl(tmp_path / "ours", "doctor", "-o", "json", "--database", postgres_url)
     assert found.status == ExitStatus.CONFLICT
-    assert ["unlock"] == [finding["check"] for finding in found.json if finding["level"] == "problem"]
+    assert [finding["check"] for finding in found.json if finding["level"] == "problem"] == ["unlock"]
 
 
 def test_a_password_of_the_environment_is_used_and_never_shown(tmp_path: Path, postgres_url: str) -> None:
@@ -187,14 +186,14 @@ def test_of_several_attempts_at_once_one_makes_the_vault(tmp_path: Path, postgre
 
 
 class TestKilled:
-    """Each attempt is killed at another step."""
+    """Each attempt is killed at a later step than the one before."""
 
-    @pytest.fixture(params=[1, 2, 3])
-    def attempts(self, request: Any, fast_path: Path, postgres_url: str) -> Iterator["subprocess.Popen[str]"]:
+    @pytest.fixture
+    def attempts(self, fast_path: Path, postgres_url: str) -> Iterator["subprocess.Popen[str]"]:
         practice = LENT.server.create_database()
         program = str(Path(__file__).with_name("founding_on_postgres.py"))
         process = subprocess.Popen(
-            [sys.executable, program, practice, postgres_url, str(fast_path), str(request.param), "3"],
+            [sys.executable, program, practice, postgres_url, str(fast_path), "2", "5"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -222,7 +221,7 @@ class TestKilled:
             assert_it_works(Path(home))
             with psycopg.connect(postgres_url, autocommit=True) as connection:
                 connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-        assert len(ends) > 20
+        assert len(ends) > 10
 
 
 def test_a_failure_while_it_is_founded_leaves_nothing(

@@ -134,16 +134,19 @@ def told(answer: httpx.Response, *names: str) -> Told:
     return Told(answer.status_code, headers, body)
 
 
-def speak(server: RunningServer, data: bytes, *, patience: float = 5.0) -> bytes:
-    """What a server says to these very bytes, until it closes or falls silent."""
+LAST = b"GET /openapi.json HTTP/1.1\r\nHost: last\r\nConnection: close\r\n\r\n"
+
+
+def speak(server: RunningServer, data: bytes) -> list[bytes]:
+    """The answers to these very bytes, until the server closes: at the latest after one further request."""
     host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=patience) as connection:
-        connection.sendall(data)
-        connection.shutdown(socket.SHUT_WR)
-        said = b""
+    said = b""
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(data + LAST)
         try:
             while part := connection.recv(65536):
                 said += part
         except ConnectionResetError:
             pass
-        return said
+    answers = [b"HTTP/1.1 " + answer for answer in said.split(b"HTTP/1.1 ")[1:]]
+    return [answer for answer in answers if b'{"openapi":' not in answer]

@@ -19,6 +19,7 @@ class Limits(NamedTuple):
         connections: Above which further ones are told to come back later.
         pipelined: Most requests of one connection that wait for one before them.
         streams: Most event streams at a time.
+        streams_of_tenant: Most event streams of one tenant at a time.
         streams_of_token: Most event streams of one token at a time.
         poll_seconds: How long a stream waits at most before it looks for new entries.
         heartbeat_seconds: How long a stream stays silent at most.
@@ -34,6 +35,7 @@ class Limits(NamedTuple):
     connections: int = 1_000
     pipelined: int = 16
     streams: int = 256
+    streams_of_tenant: int = 64
     streams_of_token: int = 16
     poll_seconds: float = 1.0
     heartbeat_seconds: float = 10.0

@@ -69,7 +69,11 @@ class Streams:
         caller = exchange.caller
         assert caller is not None  # noqa: S101  # the vault has answered it
         token = caller.token_id or ""
-        if self.active >= self.limits.streams or self._of_token[token] >= self.limits.streams_of_token:
+        if (
+            self.active >= self.limits.streams
+            or len(self._waiting.get(caller.tenant, ())) >= self.limits.streams_of_tenant
+            or self._of_token[token] >= self.limits.streams_of_token
+        ):
             raise too_many(
                 "Too many event streams are open.", "Close one that is not needed.", self.limits.poll_seconds
             )

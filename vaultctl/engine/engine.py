@@ -14,6 +14,7 @@ from vaultctl.engine.authentication import Principal, needs_touch
 from vaultctl.engine.dispatch import Call, Outcome, apply
 from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.keys import Keys
+from vaultctl.engine.prefetch import prefetch
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Conflicted, Store, StoreTransaction
@@ -128,6 +129,7 @@ class Engine:
                 tx = self._transaction(store_tx, memory)
                 if len(calls) > 1:  # all at once, in order of name: so that nodes don't wait for each other
                     tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
+                    prefetch(tx, calls)
                 for call in calls:
                     results.append(_result(tx, call))
                 grown = tx.finish()

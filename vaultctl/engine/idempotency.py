@@ -6,6 +6,7 @@ sealed under a key that only the caller's own bearer token yields.
 """
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from vaultctl.engine.transaction import Transaction
 from vaultctl.store.rows import IdempotencyRow
 
 _LONGEST_KEY = 255
+_KEY = re.compile(r"[!-~]+", re.ASCII)
 
 
 class Idempotency(NamedTuple):
@@ -36,6 +38,11 @@ class Idempotency(NamedTuple):
 
     key: str
     body: bytes
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the key is one: visible ASCII characters, not too many."""
+        return len(self.key) <= _LONGEST_KEY and _KEY.fullmatch(self.key) is not None
 
     def __repr__(self) -> str:
         return "Idempotency(****)"
@@ -63,9 +70,9 @@ def perform_once(
     Raises:
         Conflict: The key was used for another request, or what it made can't be answered with again.
     """
-    if not (0 < len(idempotency.key) <= _LONGEST_KEY and idempotency.key.isascii() and idempotency.key.isprintable()):
+    if not idempotency.is_valid:
         raise InvalidInput(f"An idempotency key is 1 to {_LONGEST_KEY} visible ASCII characters.")
-    key = (caller.tenant, _who(caller), type(request).__name__, idempotency.key)
+    key = (caller.tenant, whose(caller.token_id, caller.session_id), type(request).__name__, idempotency.key)
     code = tx.code(caller.tenant, "idempotent request", idempotency.body)
     sealing = _Sealing(key, principal.answer_key if isinstance(principal, Bearer) else b"")
     row = tx.get(IdempotencyRow, *key)
@@ -117,9 +124,9 @@ class _Sealing(NamedTuple):
         return Binding("kept answer", tenant, json.dumps(rest), 1)
 
 
-def _who(caller: Caller) -> str:
-    """Whose keys they are: each token has its own, and each session."""
-    return f"{caller.token_id or 'owner'}/{caller.session_id or ''}"
+def whose(token_id: str | None, session_id: str | None) -> str:
+    """Whose keys they are: each token (a session's parent) has its own, and each session."""
+    return f"{token_id or 'owner'}/{session_id or ''}"
 
 
 def _kept(answer: Any) -> tuple[str, Secret | None]:

@@ -2,9 +2,9 @@
 
 Whoever holds a tenant's log is the only one that writes to the tenant, and every change to the rows that are
 remembered leaves an entry there. So within a transaction what was read stays true, and from one transaction to the next
-if the log has not grown meanwhile by anyone else's hand: its head is the very one that was left. That it is as long is not
-enough, for a database that was set back to a backup, or to a standby's state, can have grown anew. Names that are not there are remembered as well: to look for
-them again takes as long as for one that is there.
+if the log has not grown meanwhile by anyone else's hand: its head is the very one that was left. That it is as long
+would not do, for a database that was set back, to a backup or to what a standby had, grows anew. Names that are not
+there are remembered as well: to look for them again takes as long as for one that is there.
 """
 
 from collections.abc import Iterable

@@ -6,6 +6,7 @@ still waits for the answer.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import Counter
@@ -240,7 +241,7 @@ class Service:
         """Let a sign of life be recorded, if there is room for it and none is on its way."""
         if isinstance(principal, Bearer) and principal.token_hash not in self._touching:
             lane = self._lane(principal)
-            job = _Job(Call(principal, ask.TouchSession()), lane, None, time.monotonic() + self._seconds)
+            job = _Job(Call(principal, ask.TouchSession()), lane, None, math.inf)  # late is better than never
             with suppress(VaultError):
                 self._writes.put(lane, job)
                 self._touching.add(principal.token_hash)

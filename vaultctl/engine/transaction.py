@@ -123,6 +123,21 @@ class Transaction:
         rows[key] = row
         return row
 
+    def prefetch(self, row_type: type[Row], beginning: tuple[str, ...], last: Collection[str]) -> None:
+        """Read rows whose primary keys differ in the last column only, so that :meth:`get` need not ask for each."""
+        rows = self._of(beginning[0]).of(row_type)
+        unknown = sorted(value for value in last if (*beginning, value) not in rows)
+        if len(unknown) < 2:
+            return
+        same_for_all = [Where(column, "=", value) for column, value in zip(row_type.key, beginning, strict=False)]
+        found = self._store.find(row_type, *same_for_all, Where(row_type.key[-1], "in", unknown))
+        rows |= dict.fromkeys((*beginning, value) for value in unknown)
+        for row in found:
+            if self.is_authentic(row):
+                self._remember(row)
+            else:  # which whoever asks for it will be told
+                del rows[_key_of(row_type)(row)]
+
     def find(
         self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
     ) -> list[R]:

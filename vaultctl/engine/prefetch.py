@@ -1,0 +1,41 @@
+"""What a group of calls is going to read, read at once: to a database beyond a network each question is a round trip."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+from vaultctl.domain.errors import VaultError
+from vaultctl.engine.authentication import Bearer
+from vaultctl.engine.dispatch import Call
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.rows import IdempotencyRow, Row, SessionRow
+
+
+class _Keys(NamedTuple):
+    """Primary keys that differ in their last column only, by all but that."""
+
+    row_type: type[Row]
+    beginning: tuple[str, ...]
+
+
+def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
+    """Read the sessions of ``calls``, and the records of their idempotency keys."""
+    wanted: dict[_Keys, set[str]] = defaultdict(set)
+    for call in calls:
+        if not isinstance(call.principal, Bearer):
+            continue
+        token = None
+        with suppress(VaultError):  # which the call itself will meet again
+            token = tx.token(call.principal.token_hash)
+        if token is None:
+            continue
+        if token.session_id is not None:
+            wanted[_Keys(SessionRow, (token.tenant,))].add(token.session_id)
+        if call.idempotency is not None and call.idempotency.is_valid:
+            from vaultctl.engine.idempotency import whose
+
+            beginning = (token.tenant, whose(token.parent or token.id, token.session_id), type(call.request).__name__)
+            wanted[_Keys(IdempotencyRow, beginning)].add(call.idempotency.key)
+    for keys, last in wanted.items():
+        tx.prefetch(keys.row_type, keys.beginning, last)
