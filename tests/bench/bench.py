@@ -150,7 +150,8 @@ class Bench:
         print("Dashboard, 10,000 active leases, 200 events a second:")
         print(f"  {'key to repaint, p95':<44} {p95:8.1f} ms           (budget 50)  {'ok' if p95 <= 50 else 'MISSED'}")
         print(
-            f"  {'memory, begin and end':<44} {figures['memory before MiB']:8.1f} MiB {figures['memory after MiB']:7.1f} MiB"
+            f"  {'memory, begin and end':<44} {figures['memory before MiB']:8.1f} MiB"
+            f" {figures['memory after MiB']:7.1f} MiB"
         )
 
     def audit_queries(self) -> None:

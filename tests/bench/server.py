@@ -12,10 +12,9 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from tests.postgres import Postgres
-
 from tests.load.http_client import Connection
 from tests.load.load import Server, Tokens, vault_for_load
+from tests.postgres import Postgres
 
 CONNECTIONS = 32
 SECONDS = 5.0

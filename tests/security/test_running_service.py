@@ -5,9 +5,10 @@ Others write to the same database meanwhile: other nodes, by the rules; somebody
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from vaultctl.store.sqlite import SqliteStore
 class Running:
     """A service in a loop of its own, and another node on the same database."""
 
-    def __init__(self, store: str, directory: Path, clock: Clock, stack: ExitStack) -> None:
+    def __init__(self, store: str, directory: Path, clock: Clock, stack: ExitStack, *, seconds: float = 20.0) -> None:
         door = STORES[store](directory, clock, reaps=True)
         stack.callback(door.close)
         self.clock = clock
@@ -45,7 +46,7 @@ class Running:
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
         stack.callback(self._end)
-        self.service = Service(door.engine, reap_seconds=1e6)
+        self.service = Service(door.engine, reap_seconds=1e6, seconds=seconds)
         self.call(self._start())
 
     async def _start(self) -> None:
@@ -68,6 +69,13 @@ class Running:
     def elsewhere(self, request: Any) -> Any:
         """What another node does for the owner."""
         return self.other.perform(Crowd.owner(), request)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """As long as another node writes to the tenant for ever."""
+        with self.other._store.write() as tx:
+            tx.hold({"my-org"})
+            yield
 
     def _end(self) -> None:
         self.call(self.service.stop(5))
@@ -233,3 +241,32 @@ def test_a_clock_that_goes_back_revives_nothing(running: Running) -> None:
             failure = running.failure(principal, request)
             assert failure is not None, minutes
             assert minutes == 2 or isinstance(failure, VaultUnavailable)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_sign_of_life_that_waited_too_long_is_recorded_late_and_not_for_ever_missing(
+    store: str, fast_path: Path, clock: Clock
+) -> None:
+    with ExitStack() as stack:
+        running = Running(store, fast_path, clock, stack, seconds=0.01)
+        agent = running.crowd.agents["my-org"]
+        session = running.crowd.open_session()
+        assert eventually(lambda: running.ask(agent, ask.ListCredentials()))
+        for _ in range(2):
+            clock.advance("2m")
+            with running.busy():
+                assert isinstance(running.failure(agent, lease()), VaultUnavailable)
+                assert eventually(lambda: running.ask(session, ask.ListCredentials()))
+                assert isinstance(running.failure(agent, lease()), VaultUnavailable)
+            seen = "SELECT last_seen_at FROM sessions"
+            assert eventually(lambda: running.database.run(seen) == [(clock.micros,)])
+
+
+def eventually(look: Callable[[], Any]) -> bool:
+    """Whether ``look`` finds something before long."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with suppress(VaultUnavailable):
+            if look():
+                return True
+    return False

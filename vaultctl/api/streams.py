@@ -87,6 +87,8 @@ class Streams:
             await response(exchange.scope, exchange.receive, exchange.send)
         finally:
             self._of_token[token] -= 1
+            if not self._of_token[token]:
+                del self._of_token[token]
             self._waiting[caller.tenant].discard(stream.grown)
             if not self._waiting[caller.tenant]:
                 del self._waiting[caller.tenant]

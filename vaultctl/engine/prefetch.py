@@ -1,4 +1,4 @@
-"""What a group of calls is going to read, read at once: to a database beyond a network each question is a round trip."""
+"""What a group of calls is going to read, read at once: a database beyond a network takes a round trip for each."""
 
 from collections import defaultdict
 from collections.abc import Iterable
