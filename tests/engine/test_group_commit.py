@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.conftest import Clock
 from tests.engine.crowd import Crowd, lease, leases_of, meddled
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import InternalError, InvalidInput, NotAuthenticated, NotFound, VaultError, VaultUnavailable
+from vaultctl.domain.errors import (
+    InternalError,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    VaultError,
+    VaultUnavailable,
+    VerificationFailed,
+)
 from vaultctl.domain.records import CredentialType, Identity, IssuedLease, IssuedToken, OpenedSession
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import to_json_object
@@ -24,11 +33,12 @@ from vaultctl.engine.dispatch import Call, Outcome
 from vaultctl.engine.engine import Engine, answer_of
 from vaultctl.engine.founding import found_vault
 from vaultctl.engine.group_commit import GroupCommit
+from vaultctl.engine.idempotency import Idempotency
 from vaultctl.engine.keys import Keys
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.interface import Conflicted
-from vaultctl.store.rows import CredentialRow, LeaseRow, TokenRow
+from vaultctl.store.interface import Conflicted, Where
+from vaultctl.store.rows import CredentialRow, IdempotencyRow, LeaseRow, SessionRow, TokenRow
 from vaultctl.store.sqlite import SqliteStore, create_database
 
 
@@ -409,3 +419,36 @@ def test_nothing_is_written_to_a_tenant_whose_log_is_not_held(crowd: Crowd) -> N
         assert row is not None
         with pytest.raises(InternalError, match="not held"):
             tx.update(row, state="revoked")
+
+
+def test_a_group_reads_sessions_and_idempotency_records_at_once(crowd: Crowd, failures: Failures) -> None:
+    sessions = [crowd.open_session() for _ in range(5)]
+    meddler, engine = meddled(crowd)
+    groups = group_commit(engine, failures)
+
+    def calls(round: str) -> list[Call]:
+        keys = [Idempotency(f"{round}-{number}", b"body") for number in range(15)]
+        return [Call(sessions[number % 5], lease(), key) for number, key in enumerate(keys)]
+
+    groups.run(calls("first"))
+    read: list[Any] = []
+    meddler.on_read = read.append
+    leases_of(groups.run(calls("second")).results)
+    assert (read.count(SessionRow), read.count(IdempotencyRow)) == (1, 5)
+
+
+def test_a_malformed_key_or_a_spoiled_session_in_a_group_is_its_own_caller_s_trouble(
+    crowd: Crowd, failures: Failures
+) -> None:
+    sessions = [crowd.open_session() for _ in range(3)]
+    with crowd.door.store.write() as tx:
+        spoiled = tx.find(SessionRow, Where("tenant", "=", "my-org"), order="id")[0]
+        tx.update(replace(spoiled, agent="theirs"))
+    keys = [Idempotency(key, b"body") for key in ("fine", "fine too", "\x00", "fine")]
+    callers = [*sessions, crowd.agents["my-org"]]
+    pairs = zip(callers, keys, strict=True)
+    results = group_commit(crowd.engine, failures).run([Call(caller, lease(), key) for caller, key in pairs]).results
+    kinds = {type(result).__name__ for result in results}
+    assert kinds <= {"Outcome", "InvalidInput", "VerificationFailed"}
+    assert isinstance(results[3], Outcome)
+    assert sum(isinstance(result, VerificationFailed) for result in results) == 1

@@ -1,4 +1,4 @@
-"""A second tenant's tokens, tried over HTTP on every path and identifier of the first, get nothing and change nothing."""
+"""A second tenant's tokens, tried over HTTP on every path and identifier of the first, get and change nothing."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -49,7 +49,15 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             VICTIM,
         )  # fmt: skip
         hidden = (
-            *(lease.id, issued.token.id, human.token.id, "victims-metadata", "victims-claim", "victims-purpose", "victims-secret-value"),
+            *(
+                lease.id,
+                issued.token.id,
+                human.token.id,
+                "victims-metadata",
+                "victims-claim",
+                "victims-purpose",
+                "victims-secret-value",
+            ),
             *(entry.id for entry in victims.audit_log.query(limit=None)),
         )
         tokens = {"agent": issued.secret, "session": opened.token, "admin": human.secret}
@@ -104,7 +112,7 @@ def test_every_path_of_the_victim_is_to_a_stranger_as_one_that_never_was(
 
 
 def nameless(answer: httpx.Response, asked: Identifiers) -> Told:
-    """An answer without the names that were asked for; of one that made something, or lists the asker's own, its shape."""
+    """An answer without the names that were asked for; of one that made or lists the asker's own, its shape."""
     said = told(answer, *asked)
     if answer.is_success:
         headers = tuple(header for header in said.headers if header[0] != "content-length")
@@ -163,7 +171,10 @@ REPEATED: dict[str, tuple[str, Callable[[Stage], ask.Request[Any]]]] = {
     "session": ("agent", lambda stage: ask.OpenSession(id="mcp_sess_once1111111111")),
     "token": ("admin", lambda stage: ask.CreateToken(agent="once", credentials=("*",))),
     "revocation": ("admin", lambda stage: ask.RevokeLeases(agent="nobody")),
-    "credential": ("admin", lambda stage: ask.RotateCredential(name=stage.victims.credential, value=Secret("another-0123456789"))),
+    "credential": (
+        "admin",
+        lambda stage: ask.RotateCredential(name=stage.victims.credential, value=Secret("another-0123456789")),
+    ),
 }
 
 

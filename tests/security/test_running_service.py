@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Clock
 from tests.engine.crowd import Crowd, lease
 from tests.security.served import STORES, Database
-from tests.conftest import Clock
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import NotAuthenticated, NotFound, VaultError, VaultUnavailable
@@ -107,7 +107,8 @@ def test_what_another_node_has_taken_away_is_refused_at_once(running: Running, r
     agent, token = running.crowd.agents["my-org"], running.crowd.tokens["my-org"].token.id
     session = Bearer.of(running.ask(agent, ask.OpenSession()).token)
     for _ in range(3):  # by now the service knows them
-        assert running.ask(agent, lease()) and running.ask(session, lease())
+        assert running.ask(agent, lease())
+        assert running.ask(session, lease())
     running.elsewhere(REVOCATIONS[revocation](token))
     if revocation == "token expired":
         running.clock.advance("61s")
@@ -158,9 +159,7 @@ WIDENED = {
 def test_a_row_that_was_edited_grants_a_running_service_s_caller_nothing(
     running: Running, how: str, forgotten: bool
 ) -> None:
-    only_others = ask.UpdateCredential(
-        name="hidden", allowed_identities=(AllowedIdentity(type="agent", name="other"),)
-    )
+    only_others = ask.UpdateCredential(name="hidden", allowed_identities=(AllowedIdentity(type="agent", name="other"),))
     running.crowd.store_credential("hidden")
     running.elsewhere(only_others)
     narrow = Bearer.of(running.crowd.mint(agent="narrow", credentials=("api*",)).secret)
@@ -171,7 +170,9 @@ def test_a_row_that_was_edited_grants_a_running_service_s_caller_nothing(
     except Exception:  # the schema keeps it out
         assert how == "another's hash"
     if forgotten:
-        running.elsewhere(ask.CreateCredential(name="any", type=CredentialType.GENERIC_SECRET, value=Secret("any-0123456789")))
+        running.elsewhere(
+            ask.CreateCredential(name="any", type=CredentialType.GENERIC_SECRET, value=Secret("any-0123456789"))
+        )
     for name in ("hidden", "api2"):
         assert running.failure(narrow, lease(name)) is not None
     assert running.failure(narrow, ask.ListTokens()) is not None
@@ -201,7 +202,13 @@ def test_a_head_that_was_made_up_loses_no_entry_and_grants_nothing(running: Runn
     agent = running.crowd.agents["my-org"]
     assert running.ask(agent, lease())
     entries = running.database.run("SELECT body FROM entries WHERE tenant = 'my-org' ORDER BY seq")
-    for change in ("size = 0", "size = 2", "last_time = 0", "size = 9000000000000000000", "last_time = 9000000000000000"):
+    for change in (
+        "size = 0",
+        "size = 2",
+        "last_time = 0",
+        "size = 9000000000000000000",
+        "last_time = 9000000000000000",
+    ):
         before = running.database.run("SELECT size, last_time FROM logs WHERE tenant = 'my-org'")[0]
         running.database.run(f"UPDATE logs SET {change} WHERE tenant = 'my-org'")
         failure = running.failure(agent, lease())
@@ -259,7 +266,7 @@ def test_a_sign_of_life_that_waited_too_long_is_recorded_late_and_not_for_ever_m
                 assert eventually(lambda: running.ask(session, ask.ListCredentials()))
                 assert isinstance(running.failure(agent, lease()), VaultUnavailable)
             seen = "SELECT last_seen_at FROM sessions"
-            assert eventually(lambda: running.database.run(seen) == [(clock.micros,)])
+            assert eventually(lambda seen=seen: running.database.run(seen) == [(clock.micros,)])
 
 
 def eventually(look: Callable[[], Any]) -> bool:

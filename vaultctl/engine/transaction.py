@@ -292,6 +292,7 @@ class Transaction:
 
     def create_tenant(self, tenant: str, default_lease_ttl: int, max_lease_ttl: int) -> TenantRow:
         """Make a tenant with its keys and its empty log. TTLs are in seconds."""
+        self.writes += 1
         self._keys.create(self._store, tenant)
         log = LogRow(tenant, 0, 0)
         self._store.insert(log)

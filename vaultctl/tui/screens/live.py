@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,11 +16,9 @@ from vaultctl.client import Vault
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import AuditEntry
 from vaultctl.tui import actions
+from vaultctl.tui.host import Host
 from vaultctl.tui.model import LiveLease, Model
 from vaultctl.tui.widgets.status import DenialLine, StatusLines
-
-if TYPE_CHECKING:
-    from vaultctl.tui.app import Dashboard
 
 T = TypeVar("T")
 
@@ -59,9 +57,9 @@ class LiveScreen(Screen[None]):
     _was_in_sight = False
 
     @property
-    def dashboard(self) -> "Dashboard":
+    def dashboard(self) -> Host:
         """The application."""
-        return cast("Dashboard", self.app)
+        return cast("Host", self.app)
 
     @property
     def model(self) -> Model:
