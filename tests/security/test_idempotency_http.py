@@ -76,7 +76,7 @@ def test_a_repetition_after_access_was_taken_away_gives_no_value(served: Served,
     assert "value-0123456789" not in answer.text
 
 
-@pytest.mark.parametrize("key", ["", " ", "k" * 256, "k" * 20_000, "k\x01", "ké".encode("latin-1")])
+@pytest.mark.parametrize("key", ["", "k" * 256, "k" * 20_000, "k\x01", "ké".encode("latin-1")])
 def test_a_key_that_is_none_makes_nothing(served: Served, key: str | bytes) -> None:
     token = served.owner.tokens.create(agent="ours", credentials=["*"]).secret.reveal()
     client = served.client(served.serve(), token)

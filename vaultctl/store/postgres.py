@@ -23,7 +23,7 @@ from vaultctl.domain.times import SECOND
 from vaultctl.store import statements
 from vaultctl.store.interface import Clock, Conflicted, R, Where
 from vaultctl.store.migrations import MIGRATIONS, Migration
-from vaultctl.store.rows import Row
+from vaultctl.store.rows import EntryRow, Row
 
 Isolation = Literal["READ COMMITTED", "SERIALIZABLE"]
 _Connection = psycopg.Connection[tuple[Any, ...]]
@@ -47,7 +47,7 @@ _HAS_PROGRAMS = """EXISTS (
 _AGAIN = (
     pg.SerializationFailure,
     pg.DeadlockDetected,
-    pg.UniqueViolation,
+    pg.UniqueViolation,  # two nodes make the same tenant, or the schema
     pg.LockNotAvailable,
     pg.QueryCanceled,
     pg.ReadOnlySqlTransaction,  # the primary has become a standby
@@ -327,14 +327,17 @@ class PostgresStore:
         try:
             yield
             return
-        except _AGAIN:
-            problem = Conflicted()
+        except _AGAIN as error:
+            # Entries are added by whoever holds their log: one that is there already will be there again, and trying
+            # for long would keep all the others waiting.
+            is_entry = isinstance(error, pg.UniqueViolation) and error.diag.table_name == EntryRow.table
+            problem = _row_refused() if is_entry else Conflicted()
         except (pg.DataError, UnicodeEncodeError, OverflowError):
             problem = InvalidInput(
                 "The request holds text that is not Unicode, or a number that is out of range.", hint="Write it anew."
             )
         except pg.IntegrityError:
-            problem = VerificationFailed("The vault's database refused a row.", hint="vaultctl doctor")
+            problem = _row_refused()
         except (pg.UndefinedTable, pg.UndefinedColumn):
             problem = VaultUnavailable(
                 "The vault's database is damaged: a table or a column is missing.", hint="Restore it from a backup."
@@ -588,6 +591,10 @@ def _complete(url: str) -> str:
         "client_encoding": "UTF8",
     }
     return make_conninfo("", **(usual | {key: value for key, value in named.items() if value is not None}))
+
+
+def _row_refused() -> VerificationFailed:
+    return VerificationFailed("The vault's database refused a row.", hint="vaultctl doctor")
 
 
 def _busy(seconds: float) -> VaultUnavailable:
