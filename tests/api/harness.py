@@ -25,6 +25,20 @@ from vaultctl.store.interface import Store
 GRACE = 10.0
 
 
+def once(stop: Callable[[float], bool]) -> Callable[[float], bool]:
+    """The first call stops; the loop may be gone before the next one, which gets the same answer."""
+    lock = threading.Lock()
+    answers: list[bool] = []
+
+    def stop_once(grace: float) -> bool:
+        with lock:
+            if not answers:
+                answers.append(stop(grace))
+            return answers[0]
+
+    return stop_once
+
+
 class RunningServer:
     """A server that runs.
 
@@ -79,12 +93,14 @@ def running_server(
             rates=rates,
         )
         loop = asyncio.get_running_loop()
-        stopped: asyncio.Future[bool] = loop.create_future()
+        finished = asyncio.Event()
 
-        async def stop(grace: float) -> bool:
-            if not stopped.done():
-                stopped.set_result(await server.stop(grace))
-            return stopped.result()
+        @once
+        def stop(grace: float) -> bool:
+            try:
+                return asyncio.run_coroutine_threadsafe(server.stop(grace), loop).result(60)
+            finally:
+                loop.call_soon_threadsafe(finished.set)
 
         try:
             await server.start()
@@ -92,10 +108,8 @@ def running_server(
             started.set_exception(error)
             return
         url = url_of(host, sockets, tls)
-        started.set_result(
-            RunningServer(url, text, lambda grace: asyncio.run_coroutine_threadsafe(stop(grace), loop).result(60))
-        )
-        await stopped
+        started.set_result(RunningServer(url, text, stop))
+        await finished.wait()
 
     thread = threading.Thread(target=lambda: uvloop.run(serve()), name="server")
     thread.start()
@@ -104,8 +118,7 @@ def running_server(
         try:
             yield running
         finally:
-            if thread.is_alive():
-                running.stop(GRACE)
+            running.stop(GRACE)
     finally:
         thread.join(30)
         for listener in sockets:
