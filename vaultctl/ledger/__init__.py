@@ -1,1 +1,1 @@
-"""The append-only log of a tenant: what an entry's bytes are. Pure; it reads and writes nothing."""
+"""The append-only log of a tenant: entries, Merkle tree, tiles, checkpoints. Pure; it reads and writes nothing."""
