@@ -14,8 +14,9 @@ from vaultctl.domain.errors import VaultUnavailable
 from vaultctl.domain.records import LeaseState
 from vaultctl.domain.secrets import Secret
 from vaultctl.mcp import renewal, session
+from vaultctl.mcp.opening import open_session
 from vaultctl.mcp.renewal import keep
-from vaultctl.mcp.session import AgentSession, open_session
+from vaultctl.mcp.session import AgentSession
 from vaultctl.mcp.settings import Settings
 from vaultctl.mcp.worker import Worker
 from vaultctl.store.turnstile import Turnstile

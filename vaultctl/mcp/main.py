@@ -5,6 +5,7 @@ ends the server (the client closes stdin or stdout, or a signal), the leases of 
 within a second or two even if the vault hangs.
 """
 
+import asyncio
 import gc
 import os
 import signal
@@ -15,7 +16,8 @@ from types import FrameType
 
 from vaultctl.domain.errors import ExitStatus
 from vaultctl.mcp import logs
-from vaultctl.mcp.session import CLOSE_BOUND, AgentSession, open_session
+from vaultctl.mcp.opening import open_session
+from vaultctl.mcp.session import CLOSE_BOUND, AgentSession
 from vaultctl.mcp.settings import Settings, load
 from vaultctl.mcp.wire import Wire
 from vaultctl.mcp.worker import Worker
@@ -96,7 +98,7 @@ def _undo(opening: "Future[AgentSession] | None") -> bool:
         return True
     try:
         session = opening.result(CLOSE_BOUND)
-        return session.close_now()
+        return asyncio.run(session.close())
     except TimeoutError:
         return False
     except Exception:  # it did not open, and whoever waits for it has been told

@@ -4,24 +4,21 @@ Everything about a run is in :class:`AgentSession`, nothing in module globals, s
 """
 
 import asyncio
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from vaultctl.client import LeaseHandle, Vault
-from vaultctl.client.contexts import EMBEDDED
+from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import (
     Conflict,
     InternalError,
     LeaseAtMaximum,
-    NotAllowed,
     NotAuthenticated,
     NotFound,
     VaultError,
@@ -31,18 +28,14 @@ from vaultctl.domain.records import Credential, IssuedLease, Lease, LeaseState
 from vaultctl.domain.secrets import Secret
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.settings import Settings
-from vaultctl.mcp.worker import Worker
 
 T = TypeVar("T")
 
 CALL_BOUND = 1.2
 """Seconds that a call may wait for the vault. A client gives a server that should end 2 seconds in all."""
 
-_REQUEST_BOUND = 1.1
-"""Seconds that a server may take for what a call asks of it, so that one that hangs does not hold the worker."""
-
-_OPENING_BOUND = 10.0
-"""The same while the session is being opened, when nobody's call waits yet."""
+REQUEST_BOUND = 1.1
+"""Seconds that a server may take for what a call asks of it, so that one that hangs does not hold the session."""
 
 CLOSE_BOUND = 1.5
 """Seconds that the end may take."""
@@ -92,21 +85,30 @@ class Issued:
     answer: IssuedLease
 
 
+class Door(Protocol):
+    """What carries requests to the vault as one caller, without blocking the event loop."""
+
+    async def perform(self, request: ask.Request[T]) -> T:
+        """The answer to ``request``."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
 class AgentSession:
     """An open session, and the leases that were issued through it here.
 
-    What it does with the vault runs on ``worker``, bounded by :data:`CALL_BOUND`; every method that is ``async``
-    raises :class:`VaultUnavailable` when that is exceeded.
+    What it asks of the vault it asks one after the other, each bounded by :data:`CALL_BOUND`; every method that is
+    ``async`` raises :class:`VaultUnavailable` when that is exceeded.
     """
 
-    def __init__(
-        self, vault: Vault, worker: Worker, settings: Settings, *, session_id: str, agent: str, is_own: bool
-    ) -> None:
+    def __init__(self, vault: Door, settings: Settings, *, session_id: str, agent: str, is_own: bool) -> None:
         """Take over an open session.
 
         Args:
-            vault: Connected with the session's token.
-            worker: Of this session alone.
+            vault: Asked with the session's token.
             settings: Its bounds and defaults. The token in them is dropped.
             session_id: The session's id, attested by the vault.
             agent: The agent's name, attested by the vault.
@@ -117,10 +119,11 @@ class AgentSession:
         self.settings = replace(settings, token=Secret(""))
         self.woken = anyio.Event()
         self._vault = vault
-        self._worker = worker
         self._is_own = is_own
         self._held: dict[str, HeldLease] = {}
         self._notices: list[str] = []
+        self._turn = asyncio.Lock()
+        self._jobs: set[asyncio.Task[Any]] = set()
         self._closing = False
         self._closed = False
 
@@ -149,26 +152,15 @@ class AgentSession:
 
     async def issue(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> Issued:
         """Lease a credential. A lease that comes too late for whoever asked is revoked at once."""
-        handover = _Handover()
-
-        def job() -> Issued:
-            issued = self._issue(name, purpose, ttl, claimed)
-            if not handover.offer(issued):
-                self._discard(issued.held)
-            return issued
-
-        try:
-            issued = await self._call(job)
-        except BaseException:
-            if late := handover.abandon():
-                self._worker.submit(lambda: self._discard(late.held))
-            raise
+        issued = await self._call(
+            lambda: self._issue(name, purpose, ttl, claimed), undo=lambda late: self._discard(late.held)
+        )
         self.wake()
         return issued
 
     async def list_credentials(self) -> list[Credential]:
         """What the agent may lease."""
-        return await self._call(self._vault.credentials.list)
+        return await self._call(self._list_credentials)
 
     async def renew(self, lease_id: str) -> HeldLease:
         """Extend a lease from now by the TTL that it was granted, up to its limit.
@@ -186,7 +178,7 @@ class AgentSession:
 
     async def touch(self) -> None:
         """Give a sign of life."""
-        await self._call(self._vault.sessions.touch)
+        await self._call(lambda: self._vault.perform(ask.TouchSession()))
 
     def forget_ended(self) -> None:
         """Answer no longer for leases that have expired."""
@@ -198,93 +190,129 @@ class AgentSession:
     async def close(self) -> bool:
         """Revoke this server's leases and end the session if it is its own; False if the vault did not do all of it."""
         self._closing = True
-        future = self._worker.submit(self._close)
+        job = self._start(self._in_turn(self._close))
         with anyio.move_on_after(CLOSE_BOUND, shield=True):
-            return await asyncio.wrap_future(future)
+            return await asyncio.shield(job)
         logger.error("The vault did not answer in time: leases of session %s may live until they expire", self.id)
         return False
 
-    def close_now(self) -> bool:
-        """:meth:`close` where no event loop runs.
-
-        Raises:
-            TimeoutError: The vault did not answer in time.
-        """
-        return self._worker.submit(self._close).result(CLOSE_BOUND)
-
-    async def _call(self, job: Callable[[], T]) -> T:
+    async def _call(self, job: Callable[[], Awaitable[T]], undo: Callable[[T], Awaitable[None]] | None = None) -> T:
+        """What ``job`` comes to. One that has begun is carried through; what nobody waits for any more is undone."""
         if self._closing:
             raise VaultUnavailable("This server is ending.")
-        future: Future[T] = self._worker.submit(job)
+        has_begun = is_delivered = is_abandoned = False
+
+        async def run() -> T:
+            nonlocal has_begun
+            has_begun = True
+            result = await job()
+            if is_abandoned and undo is not None:
+                await undo(result)
+            return result
+
+        running = self._start(self._in_turn(run))
         try:
             with anyio.move_on_after(CALL_BOUND):
-                return await asyncio.wrap_future(future)
+                result = await asyncio.shield(running)
+                is_delivered = True
+                return result
         except VaultError:
             raise
         except Exception as error:  # its text may hold anything
             logger.error("Unexpected: %s", type(error).__name__)
             raise InternalError("The vault server met an unexpected error.", hint="Try again, or report it.") from None
+        finally:
+            is_abandoned = not is_delivered
+            if not has_begun:
+                running.cancel()
+            elif is_abandoned and undo is not None and _has_result(running):  # it came as the waiting ended
+                self._start(self._in_turn(partial(undo, running.result())))
         raise VaultUnavailable("The vault is busy.", hint="Try again in a moment.")
 
-    # What follows runs on the worker.
+    async def _in_turn(self, job: Callable[[], Awaitable[T]]) -> T:
+        async with self._turn:
+            return await job()
 
-    def _issue(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> Issued:
+    def _start(self, job: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: "asyncio.Task[Any]") -> None:
+        self._jobs.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waited has been told; nobody else is
+
+    # What follows has its turn.
+
+    async def _issue(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> Issued:
         wanted = ttl or self.settings.default_ttl
         most = self.settings.max_ttl
         if wanted and most:
             wanted = min(wanted, most)
-        handle = self._create(name, purpose, wanted, claimed)
-        if most and handle.lease.ttl > most:
+        issued = await self._create(name, purpose, wanted, claimed)
+        if most and issued.lease.ttl > most:
             # The credential's own default is longer than this server may hold a lease. Only the vault knew it.
-            too_long = handle.id
+            too_long = issued.lease.id
             try:
-                handle = self._create(name, purpose, most, claimed)
+                issued = await self._create(name, purpose, most, claimed)
             finally:
                 with suppress(VaultError):  # still held, so the end releases it
-                    self._discard(self._held[too_long])
-        return Issued(self._held[handle.id], handle.issued)
+                    await self._discard(self._held[too_long])
+        return Issued(self._held[issued.lease.id], issued)
 
-    def _create(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> LeaseHandle:
-        handle = self._vault.leases.create(name, ttl=ttl, purpose=purpose, claimed=claimed)
-        self._held[handle.id] = HeldLease(handle.lease, self._limit(handle.lease))
-        return handle
+    async def _create(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> IssuedLease:
+        wanted = ask.CreateLease(credential_name=name, ttl=ttl, purpose=purpose, claimed=dict(claimed))
+        issued = await self._vault.perform(wanted)
+        self._held[issued.lease.id] = HeldLease(issued.lease, self._limit(issued.lease))
+        return issued
 
-    def _renew(self, lease_id: str) -> HeldLease:
+    async def _list_credentials(self) -> list[Credential]:
+        listed: list[Credential] = []
+        page = await self._vault.perform(ask.ListCredentials(limit=ask.MAX_PAGE_SIZE))
+        listed.extend(page.items)
+        while page.next_cursor is not None:
+            page = await self._vault.perform(ask.ListCredentials(limit=ask.MAX_PAGE_SIZE, cursor=page.next_cursor))
+            listed.extend(page.items)
+        return listed
+
+    async def _renew(self, lease_id: str) -> HeldLease:
         own = self._held.get(lease_id)
         held = own
         if held is None and self.settings.max_ttl:
-            lease = self._vault.leases.get(lease_id)
+            lease = await self._vault.perform(ask.GetLease(id=lease_id))
             held = HeldLease(lease, self._limit(lease))
         ttl = None
         if held is not None and held.limit < held.lease.max_expires_at:
             ttl = _ttl_within(held)
-        renewed = self._vault.leases.renew(lease_id, ttl)
+        renewed = await self._vault.perform(ask.RenewLease(id=lease_id, ttl=ttl))
         if own is None:
             return HeldLease(renewed, self._limit(renewed))
         own.lease = renewed
         self._held[lease_id] = own  # it may have been forgotten as ended while this was on its way
         return own
 
-    def _revoke(self, lease_id: str) -> Lease:
-        lease = self._vault.leases.revoke(lease_id)
+    async def _revoke(self, lease_id: str) -> Lease:
+        lease = await self._vault.perform(ask.RevokeLease(id=lease_id))
         self._held.pop(lease_id, None)
         return lease
 
-    def _discard(self, held: HeldLease) -> None:
+    async def _discard(self, held: HeldLease) -> None:
         held.settled = True  # never renewed, even if it can't be revoked now
-        self._revoke(held.lease.id)
+        await self._revoke(held.lease.id)
 
-    def _close(self) -> bool:
+    async def _close(self) -> bool:
         if self._closed:
             return True
         self._closed = released = True
         try:
             if self._is_own:
-                self._vault.sessions.end(self.id)
+                await self._vault.perform(ask.EndSession(id=self.id))
             else:
                 for lease_id in list(self._held):
                     try:
-                        self._revoke(lease_id)
+                        await self._revoke(lease_id)
                     except (NotFound, Conflict):
                         continue  # ended by somebody else, which is as good
         except (NotAuthenticated, Conflict):
@@ -293,7 +321,7 @@ class AgentSession:
             why = error.message if isinstance(error, VaultError) else type(error).__name__
             logger.error("The leases of session %s were not released: %s", self.id, why)
             released = False
-        self._vault.close()
+        await self._vault.close()
         return released
 
     def _limit(self, lease: Lease) -> datetime:
@@ -301,84 +329,8 @@ class AgentSession:
         return min(lease.max_expires_at, lease.issued_at + most) if most else lease.max_expires_at
 
 
-class _Handover:
-    """Whether a lease reached whoever asked for it, decided once between two threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._offered: Issued | None = None
-        self._abandoned = False
-
-    def offer(self, issued: Issued) -> bool:
-        """Hand it over; False if nobody waits for it any more."""
-        with self._lock:
-            self._offered = issued
-            return not self._abandoned
-
-    def abandon(self) -> Issued | None:
-        """Wait no longer; what was handed over meanwhile."""
-        with self._lock:
-            self._abandoned = True
-            return self._offered
-
-
-def open_session(settings: Settings, worker: Worker) -> AgentSession:
-    """Connect, and open the session that all leases of this server belong to. Runs on ``worker``.
-
-    An agent's token is exchanged for a session's and dropped; a session's token is used as it is.
-
-    Raises:
-        NotAuthenticated: The token does not count.
-        NotAllowed: It is no agent's, or not of the agent or session that the configuration names.
-        VaultUnavailable: There is no vault, or it can't be opened.
-    """
-    vault = _connect(settings, settings.token.reveal(), timeout=_OPENING_BOUND)
-    try:
-        who = vault.whoami()
-        agent = who.identity.name
-        if who.identity.type != "agent" or agent is None:
-            raise NotAllowed(
-                "The MCP server acts for an agent, and this token is not an agent's.",
-                hint="Mint one: vaultctl token create --agent NAME",
-            )
-        if settings.agent_name not in (None, agent):
-            raise NotAllowed(
-                f"The token belongs to the agent {agent}, not to the agent that is configured.",
-                hint="Remove agentName (VAULT_AGENT_NAME), or use that agent's token.",
-            )
-        if who.session is not None:
-            session_id = who.session.id
-            if settings.session_id not in (None, session_id):
-                raise NotAllowed(
-                    "The token belongs to another session than CORTEX_SESSION_ID names.",
-                    hint="Give the server the token of that session.",
-                )
-            if settings.base_url is not None:
-                vault.close()
-                vault = _connect(settings, settings.token.reveal(), timeout=_REQUEST_BOUND)
-            return AgentSession(vault, worker, settings, session_id=session_id, agent=agent, is_own=False)
-        claimed = {"agentName": settings.agent_name} if settings.agent_name else {}
-        opened = vault.sessions.open(settings.session_id, claimed=claimed)
-        is_own = settings.session_id is None
-        try:
-            own = _connect(settings, opened.token.reveal(), timeout=_REQUEST_BOUND)
-        except VaultError:
-            if is_own:
-                vault.sessions.end(opened.session.id)
-            raise
-    except BaseException:
-        vault.close()
-        raise
-    vault.close()
-    return AgentSession(own, worker, settings, session_id=opened.session.id, agent=agent, is_own=is_own)
-
-
-def _connect(settings: Settings, token: str, *, timeout: float) -> Vault:
-    if settings.base_url is not None:
-        return Vault.connect(base_url=settings.base_url, tenant=settings.tenant, token=token, timeout=timeout)
-    return Vault.connect(
-        context=EMBEDDED, tenant=settings.tenant, token=token, home=settings.home, database=settings.database
-    )
+def _has_result(task: "asyncio.Task[Any]") -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _ttl_within(held: HeldLease) -> Duration:
