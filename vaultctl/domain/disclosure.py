@@ -9,7 +9,7 @@ from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote, unquote_plus
 
-_ENCODED_FROM = 6
+ENCODED_FROM = 6
 """Secrets of fewer bytes are looked for as text only: their encodings are too short to mean anything."""
 
 _APART = b"\xff\xff"
@@ -18,7 +18,7 @@ _SHORTEST_BASE64 = 8
 """Digits that so many bytes have."""
 
 _JSON_ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
-_JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}", re.ASCII)
 _HEX_RUN = re.compile(r"[0-9A-Fa-f]{12,}", re.ASCII)
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -40,7 +40,7 @@ class Text:
                     return True
             if self._decoded:
                 data = secret.encode("utf-8", "surrogatepass")
-                if len(data) >= _ENCODED_FROM and data in self._decoded:
+                if len(data) >= ENCODED_FROM and data in self._decoded:
                     return True
         return False
 
@@ -57,7 +57,7 @@ def _readings(text: str) -> Iterator[str]:
         yield unquote(text)
         yield unquote_plus(text)
     if "\\" in text:
-        yield _JSON_ESCAPE.sub(_unescape, text)
+        yield _JSON_ESCAPE.sub(lambda match: unescape_json(match[0]), text)
 
 
 def _decodings(text: str) -> Iterator[bytes]:
@@ -74,9 +74,9 @@ def _decodings(text: str) -> Iterator[bytes]:
             yield bytes.fromhex(rest[: len(rest) // 2 * 2])
 
 
-def _unescape(match: re.Match[str]) -> str:
-    escape = match[0]
+def unescape_json(escape: str) -> str:
+    """What an escape of JSON, or several of code units in a row, stands for."""
     if escape[1] != "u":
-        return _JSON_SHORT[escape[1]]
+        return JSON_SHORT[escape[1]]
     units = b"".join(bytes.fromhex(unit) for unit in escape.split("\\u")[1:])
     return units.decode("utf-16-be", "replace")
