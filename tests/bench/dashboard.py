@@ -15,7 +15,7 @@ from typing import Any
 from textual import events
 
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.records import AuditEntry, Event, Identity, Lease, LeaseState
+from vaultctl.domain.records import AuditEntry, Delivery, Event, Identity, Lease, LeaseState
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
 from vaultctl.tui.app import Dashboard, system_clock
 from vaultctl.tui.feed import Entries, Live, News
@@ -179,6 +179,7 @@ def _lease(number: int, now: int) -> Lease:
         max_expires_at=from_micros(issued + 4 * _TTL * SECOND),
         renewals=0,
         state=LeaseState.ACTIVE,
+        delivery=Delivery.VALUE,
         token_id="tok_x",
     )
 

@@ -171,16 +171,6 @@ def test_a_policy_counts_from_the_moment_it_changes(world: World) -> None:
     assert attempt(session, "api") == "key-0123456789"
 
 
-def test_a_credential_by_reference_hands_its_value_to_nobody(world: World) -> None:
-    owner = world.owner()
-    owner.credentials.create("api", "api-key", "key-0123456789", delivery="reference")
-    trail = Trail(owner)
-    for caller in (owner, world.agent("ours", "*"), world.session(world.agent("ours", "*"))):
-        assert attempt(caller, "api") is NotAllowed
-    denials = [entry for entry in trail.gained() if entry.event == "lease.denied"]
-    assert [entry.details["rule"] for entry in denials] == ["delivery-reference"] * 3
-
-
 def test_a_human_who_is_refused_is_told_not_allowed_and_one_who_mistypes_what_was_meant(world: World) -> None:
     owner = world.owner()
     owner.credentials.create("shopify-api-key", "api-key", "key-0123456789", allow=["agent:ours"])

@@ -215,9 +215,12 @@ class TestRenewal:
 
     def test_delivery_is_judged_anew_on_renewal(self, world: World) -> None:
         owner = make(world)
-        id = owner.leases.create("api").id
+        agent = world.agent("ours", "*")
+        id = agent.leases.create("api").id
         owner.credentials.update("api", delivery="reference")
-        assert refused(owner, NotAllowed, lambda: owner.leases.renew(id)).rule == "delivery-reference"
+        for caller in (agent, owner):
+            refusal = refused(owner, NotAllowed, lambda caller=caller: caller.leases.renew(id))
+            assert refusal.rule == "delivery-reference"
 
     def test_who_renews_for_another_is_judged_by_what_the_holder_may(self, world: World) -> None:
         make(world, allow=["agent:ours"])

@@ -41,10 +41,12 @@ def of_type(hint: Any, optional: bool) -> st.SearchStrategy[Any]:
         return st.builds(Policy, default_lease_ttl=st.none() | DURATIONS, max_lease_ttl=st.none() | DURATIONS)
     if hint is AllowedIdentity:
         return st.builds(AllowedIdentity, type=st.just("agent"), name=TEXTS)
+    if hint is int:
+        return st.integers(-(2**62), 2**62)
     return st.from_type(hint)
 
 
-for kind in (str, Secret, Duration, datetime, Policy, AllowedIdentity):
+for kind in (str, int, Secret, Duration, datetime, Policy, AllowedIdentity):
     st.register_type_strategy(kind, of_type(kind, False))
 
 

@@ -139,12 +139,13 @@ def test_the_role_is_judged_before_anything_that_tells_of_the_name() -> None:
         assert refusal.rule == "role"
 
 
-def test_what_is_delivered_by_reference_is_refused_only_where_a_value_would_be_handed_out() -> None:
+def test_what_is_delivered_by_reference_is_refused_only_where_an_agent_would_be_given_the_value() -> None:
     policy = Policy(delivery=Delivery.REFERENCE)
     refusal = judge_lease(agent(("*",)), "api", policy, ACTIVE)
     assert refusal is not None
     assert refusal.rule == "delivery-reference"
     assert judge_lease(agent(("*",)), "api", policy, ACTIVE, delivers_value=False) is None
+    assert judge_lease(human(), "api", policy, ACTIVE) is None
 
 
 @given(st.lists(st.none() | DURATIONS, min_size=1).filter(any))

@@ -1,4 +1,4 @@
-"""Records as JSON, with the names of the design, and never a secret but in the three answers that carry one."""
+"""Records as JSON, with the names of the design, and never a secret but in the four answers that carry one."""
 
 import json
 import pickle
@@ -18,9 +18,11 @@ from vaultctl.domain.records import (
     AllowedIdentity,
     AuditEntry,
     Credential,
+    CredentialReference,
     CredentialState,
     CredentialType,
     CredentialVersion,
+    Delivery,
     Event,
     Identity,
     IssuedLease,
@@ -31,6 +33,7 @@ from vaultctl.domain.records import (
     Page,
     Policy,
     Record,
+    RedeemedLease,
     Revocation,
     Role,
     Session,
@@ -42,7 +45,7 @@ from vaultctl.domain.records import (
     json_name,
 )
 from vaultctl.domain.secrets import Secret
-from vaultctl.domain.wire import from_json_object, to_json, to_json_object
+from vaultctl.domain.wire import decode_json, from_json_object, to_json, to_json_object
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 HOUR, MINUTES = Duration.parse("1h"), Duration.parse("15m")
@@ -61,8 +64,10 @@ LEASE = Lease(
     max_expires_at=NOW,
     renewals=1,
     state=LeaseState.ACTIVE,
+    delivery=Delivery.REFERENCE,
     renewed_at=NOW,
 )
+REFERENCE = CredentialReference(ref="vault:lease:x", preview="****1234", metadata={"type": "api-key"})
 TOKEN = Token(
     id="tok_1",
     kind="agent",
@@ -106,6 +111,7 @@ def test_a_lease_has_the_names_of_the_design() -> None:
         "renewedAt": "2026-11-23T09:30:00Z",
         "renewals": 1,
         "state": "active",
+        "delivery": "reference",
     }
 
 
@@ -217,9 +223,9 @@ def test_a_revocation_says_both_numbers_even_if_they_are_nothing() -> None:
 
 
 class TestSecrets:
-    """They print as ``****`` and are revealed by three answers alone."""
+    """They print as ``****`` and are revealed by four answers alone."""
 
-    def test_the_three_answers_reveal_theirs(self) -> None:
+    def test_the_four_answers_reveal_theirs(self) -> None:
         secret = Secret(CANARY)
         lease = IssuedLease(lease=LEASE, type=CredentialType.API_KEY, value=secret, attributes={"prefix": "x_"})
         shown = to_json_object(lease)
@@ -227,8 +233,19 @@ class TestSecrets:
         assert (shown["id"], shown["type"], shown["attributes"]) == ("lease_1", "api-key", {"prefix": "x_"})
         token = to_json_object(IssuedToken(token=TOKEN, secret=secret, reaches=("deploy-key",)))
         assert (token["token"], token["id"], token["reaches"]) == (CANARY, "tok_1", ["deploy-key"])
-        session = to_json_object(OpenedSession(session=SESSION, token=secret))
-        assert (session["token"], session["id"]) == (CANARY, "mcp_sess_1")
+        session = to_json_object(OpenedSession(session=SESSION, token=secret, redeem_token=Secret("other")))
+        assert (session["token"], session["redeemToken"], session["id"]) == (CANARY, "other", "mcp_sess_1")
+        redeemed = RedeemedLease(lease=LEASE, type=CredentialType.API_KEY, value=secret, attributes={})
+        assert to_json_object(redeemed)["value"] == CANARY
+
+    def test_a_reference_stands_in_the_place_of_the_value(self) -> None:
+        lease = IssuedLease(lease=LEASE, type=CredentialType.API_KEY, attributes={}, credential_reference=REFERENCE)
+        shown = to_json_object(lease)
+        assert "value" not in shown
+        assert shown["credentialReference"] == {
+            "ref": "vault:lease:x", "preview": "****1234", "metadata": {"type": "api-key"}
+        }  # fmt: skip
+        assert shown["delivery"] == "reference"
 
     @pytest.mark.parametrize(
         "record",
@@ -341,13 +358,17 @@ class TestIds:
         TOKEN,
         SESSION,
         IssuedLease(lease=LEASE, type=CredentialType.API_KEY, value=Secret(CANARY), attributes={"prefix": "sk_"}),
+        IssuedLease(lease=LEASE, type=CredentialType.API_KEY, attributes={}, credential_reference=REFERENCE),
+        RedeemedLease(lease=LEASE, type=CredentialType.API_KEY, value=Secret(CANARY), attributes={}),
         IssuedToken(token=TOKEN, secret=Secret(CANARY), reaches=("a",)),
-        OpenedSession(session=SESSION, token=Secret(CANARY)),
+        OpenedSession(session=SESSION, token=Secret(CANARY), redeem_token=Secret("other")),
         Page(items=(LEASE, LEASE), next_cursor="x"),
         Revocation(leases=0),
         [LEASE],
     ],
     ids=lambda record: type(record).__name__,
 )
-def test_json_text_is_the_same_data(record: Any) -> None:
+def test_json_text_is_the_same_data_and_reads_back(record: Any) -> None:
     assert json.loads(to_json(record)) == json.loads(json.dumps(to_json_object(record)))
+    if isinstance(record, Record) and not isinstance(record, Page):
+        assert decode_json(to_json(record), type(record)) == record

@@ -11,7 +11,14 @@ from msgspec.structs import replace
 from tests.engine.crowd import Crowd, lease, meddled
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import Conflict, InvalidInput, NotAllowed, NotFound, VaultError, VaultUnavailable
-from vaultctl.domain.records import AllowedIdentity, CredentialType, Identity, Role
+from vaultctl.domain.records import (
+    AllowedIdentity,
+    CredentialType,
+    Delivery,
+    Identity,
+    ResponseFormat,
+    Role,
+)
 from vaultctl.domain.routes import ROUTES
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND
@@ -49,6 +56,7 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
     agent = crowd.agents["my-org"]
     perform = crowd.engine.perform
     session = crowd.open_session()
+    redeemable = Redeemable(crowd)
     value = Secret("value-0123456789")
 
     def made_lease() -> str:
@@ -64,6 +72,7 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.RevokeCredential: (admin, lambda: made_lease() and ask.RevokeCredential(name="api")),
         ask.CreateLease: (agent, lease),
         ask.RenewLease: (agent, lambda: ask.RenewLease(id=made_lease())),
+        ask.RedeemLease: (redeemable.runtime, lambda: redeemable.request),
         ask.RevokeLease: (agent, lambda: ask.RevokeLease(id=made_lease())),
         ask.RevokeLeases: (admin, lambda: made_lease() and ask.RevokeLeases(agent="ours")),
         ask.CreateToken: (admin, lambda: ask.CreateToken(agent="another", credentials=("a*",))),
@@ -74,6 +83,18 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.EndSession: (agent, lambda: ask.EndSession(id=perform(agent, ask.OpenSession()).session.id)),
         ask.CreateTenant: (crowd.owner(), lambda: ask.CreateTenant(id="third-org")),
     }
+
+
+class Redeemable:
+    """A lease by reference in a session, and the runtime that can redeem it."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        opened = crowd.engine.perform(crowd.agents["my-org"], ask.OpenSession())
+        self.session, self.runtime = Bearer.of(opened.token), Bearer.of(opened.redeem_token)
+        issued = crowd.engine.perform(self.session, lease(response_format=ResponseFormat.REFERENCE))
+        assert issued.credential_reference is not None
+        self.lease = issued.lease.id
+        self.request = ask.RedeemLease(id=self.lease, ref=issued.credential_reference.ref)
 
 
 def _rotated(crowd: Crowd) -> None:
@@ -95,6 +116,7 @@ def test_every_kind_of_post_is_carried_out_once_and_answered_alike(
     assert to_json_object(again) == to_json_object(first)
     replayed = {
         ask.CreateLease: ["lease.replayed"],
+        ask.RedeemLease: ["lease.replayed"],
         ask.CreateToken: ["token.replayed"],
         ask.RotateToken: ["token.replayed"],
         ask.OpenSession: ["token.replayed"],
@@ -115,6 +137,78 @@ def test_no_record_holds_a_secret(crowd: Crowd, admin: Bearer) -> None:
     stored = repr(records(crowd))
     assert not any(text in stored for text in [*secrets, "value-0123456789", "body-with-a-secret", "my-org-api"])
     assert "secret" not in repr(Idempotency("k", b"secret"))
+
+
+# References
+
+
+def test_a_lease_by_reference_is_answered_with_the_same_reference_and_never_with_its_value(crowd: Crowd) -> None:
+    session = crowd.open_session()
+    request = lease(response_format=ResponseFormat.REFERENCE)
+    first = crowd.engine.perform(session, request, KEY)
+    again = crowd.engine.perform(session, request, KEY)
+    assert again.value is None
+    assert again.credential_reference == first.credential_reference is not None
+
+
+def test_what_was_delivered_by_value_is_not_answered_again_once_only_references_are_given(crowd: Crowd) -> None:
+    session = crowd.open_session()
+    crowd.engine.perform(session, lease(), KEY)
+    by_reference = ask.UpdateCredential(name="api", delivery=Delivery.REFERENCE)
+    crowd.engine.perform(crowd.owner(), by_reference)
+    with pytest.raises(NotAllowed):
+        crowd.engine.perform(session, lease(), KEY)
+
+
+def test_a_redemption_that_is_repeated_with_its_key_is_one_and_without_it_a_conflict(crowd: Crowd) -> None:
+    """An answer that was lost on its way can be had again by whoever has redeem token, reference and key."""
+    redeemable = Redeemable(crowd)
+    runtime, request = redeemable.runtime, redeemable.request
+    first = crowd.engine.perform(runtime, request, KEY)
+    move(crowd, MINUTE)
+    assert crowd.engine.perform(runtime, request, KEY) == first
+    for other in (None, Idempotency("another-key", KEY.body)):
+        with pytest.raises(Conflict, match="redeemed already"):
+            crowd.engine.perform(runtime, request, other)
+    with pytest.raises(Conflict, match="another request"):
+        crowd.engine.perform(runtime, request, Idempotency(KEY.key, b"another ref"))
+    events = crowd.events()
+    assert [events.count(f"lease.{what}") for what in ("redeemed", "replayed", "denied")] == [1, 1, 2]
+
+
+def test_with_the_key_and_the_reference_but_without_the_redeem_token_nothing_is_answered(crowd: Crowd) -> None:
+    redeemable = Redeemable(crowd)
+    crowd.engine.perform(redeemable.runtime, redeemable.request, KEY)
+    for thief in (redeemable.session, crowd.agents["my-org"], crowd.owner()):
+        with pytest.raises(NotAllowed):
+            crowd.engine.perform(thief, redeemable.request, KEY)
+    with pytest.raises(NotFound):
+        crowd.engine.perform(Redeemable(crowd).runtime, redeemable.request, KEY)
+    assert "lease.replayed" not in crowd.events()
+
+
+@pytest.mark.parametrize("ended", ["lease", "credential", "policy"])
+def test_a_repeated_redemption_is_authorised_anew(crowd: Crowd, ended: str) -> None:
+    redeemable = Redeemable(crowd)
+    crowd.engine.perform(redeemable.runtime, redeemable.request, KEY)
+    ending: ask.Request[Any] = {
+        "lease": ask.RevokeLease(id=redeemable.lease),
+        "credential": ask.RevokeCredential(name="api"),
+        "policy": ask.UpdateCredential(name="api", allowed_identities=(AllowedIdentity(type="agent", name="no"),)),
+    }[ended]
+    crowd.engine.perform(crowd.owner(), ending)
+    with pytest.raises(NotFound if ended == "policy" else Conflict):
+        crowd.engine.perform(redeemable.runtime, redeemable.request, KEY)
+    assert "lease.replayed" not in crowd.events()
+
+
+def test_the_repeated_opening_of_a_session_answers_with_the_same_redeem_token(crowd: Crowd) -> None:
+    agent = crowd.agents["my-org"]
+    first = crowd.engine.perform(agent, ask.OpenSession(), KEY)
+    again = crowd.engine.perform(agent, ask.OpenSession(), KEY)
+    assert (again.token, again.redeem_token) == (first.token, first.redeem_token)
+    stored = repr(records(crowd))
+    assert first.redeem_token.reveal() not in stored
 
 
 # Whose key it is, and for what

@@ -129,7 +129,7 @@ async def test_a_purpose_is_required_and_other_mistakes_are_explained(shop: "Ben
         assert "not a duration" in await refusal(client, "vault_get_credential", **known, ttl="5x")
         assert "`ttl`" in (await refusal(client, "vault_get_credential", **known, ttl=5)).replace("$.ttl", "ttl")
         assert "unknown field" in await refusal(client, "vault_get_credential", **known, force=True)
-        assert "values only" in await refusal(client, "vault_get_credential", **known, responseFormat="reference")
+        assert "responseFormat" in await refusal(client, "vault_get_credential", **known, responseFormat="both")
         assert "missing" in await refusal(client, "vault_renew_lease")
         assert "no such tool" in await refusal(client, "vault_get_everything")
         assert "holds the value" in await refusal_after_disclosure(client)

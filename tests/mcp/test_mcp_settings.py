@@ -140,7 +140,6 @@ def test_a_malformed_variable_is_named_and_its_value_is_not(tmp_path: Path, vari
         ("autoRenew", 1),
         ("renewBeforeExpiry", "soon"),
         ("logLevel", "loud"),
-        ("responseFormat", "reference"),
         ("responseFormat", "s3cret"),
         ("home", 1),
     ],

@@ -127,7 +127,7 @@ def test_so_it_is_for_the_token_of_a_session(late: Scene, reduction: str) -> Non
     session = late.world.session(late.world.connect(issued), "mcp_sess_1")
     lease = session.leases.create("ours-1", ttl="24h")
     REDUCTIONS[reduction](late, issued.token.id)
-    assert is_refused(lambda: session.leases.create("ours-1"))
+    assert is_refused(lambda: session.leases.create("ours-1").value)
     assert is_refused(lambda: session.leases.renew(lease.id))
 
 

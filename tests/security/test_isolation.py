@@ -20,7 +20,7 @@ from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import VaultError
-from vaultctl.domain.records import CredentialType, Delivery, Policy, Role
+from vaultctl.domain.records import CredentialType, Delivery, Policy, ResponseFormat, Role
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import to_json_object
 from vaultctl.engine import paging
@@ -30,7 +30,7 @@ from vaultctl.engine.dispatch import OPERATIONS, Call, apply
 VICTIM, STRANGER = "victim-org", "stranger-org"
 
 WHAT_AN_ID_NAMES: dict[type[ask.Request[Any]], str] = {
-    **dict.fromkeys((ask.GetLease, ask.RenewLease, ask.RevokeLease), "lease"),
+    **dict.fromkeys((ask.GetLease, ask.RenewLease, ask.RedeemLease, ask.RevokeLease), "lease"),
     **dict.fromkeys((ask.GetToken, ask.RotateToken, ask.RevokeToken), "token"),
     **dict.fromkeys((ask.OpenSession, ask.GetSession, ask.EndSession), "session"),
     **dict.fromkeys((ask.CreateTenant, ask.GetTenant, ask.UpdateTenant), "tenant"),
@@ -42,6 +42,7 @@ WHAT_A_FIELD_NAMES = {
     **dict.fromkeys(("email", "identity_email", "identity_user_id"), "email"),
     "lease_id": "lease",
     "token_id": "token",
+    "ref": "ref",
 }
 OTHER_FIELDS: dict[str, Any] = {
     "type": CredentialType.GENERIC_SECRET,
@@ -52,6 +53,7 @@ OTHER_FIELDS: dict[str, Any] = {
     "cursor": None,
     "ttl": Duration.parse("1h"),
     "purpose": "Looking around",
+    "response_format": ResponseFormat.VALUE,
     "claimed": {"client": "stranger"},
     "state": None,
     "to": 1,
@@ -86,6 +88,7 @@ class Identifiers(NamedTuple):
     agent: str
     email: str
     tenant: str
+    ref: str
 
 
 NEVER = Identifiers(
@@ -96,6 +99,7 @@ NEVER = Identifiers(
     agent="victim-agent-0",
     email="victim0@example.com",
     tenant="victim-0rg",
+    ref="vault:lease:0000000000000000000000",
 )
 """Such as never were, as long as the victim's."""
 
@@ -105,8 +109,8 @@ class Stranger(NamedTuple):
 
     vault: Vault
     principal: Bearer
-    same_tenant: bool
-    may_name: frozenset[str]
+    same_tenant: bool = True
+    may_name: frozenset[str] = frozenset()
     """The kinds of things of the victim that are hidden from it."""
 
 
@@ -115,6 +119,8 @@ class Stage(NamedTuple):
     victims: Identifiers
     all_that_is_secret: tuple[str, ...]
     strangers: dict[str, Stranger]
+    victims_runtime: Stranger
+    """The one to whom the victim's reference is good for something."""
 
 
 @pytest.fixture(scope="module")
@@ -134,19 +140,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     agent = scene.world.connect(issued)
     opened = agent.sessions.open("mcp_sess_victims1234567", claimed={"client": "victims-claim"})
     session = scene.world.connect(opened)
+    by_reference = session.leases.create("victims-only-key", purpose="victims-purpose", response_format="reference")
+    assert by_reference.credential_reference is not None
     leases = [
-        vault.leases.create(name, purpose="victims-purpose").lease
-        for vault, name in (
-            (session, "victims-only-key"),
-            (agent, "shared-name"),
-            (scene.world.connect(human), "shared-name"),
-        )
+        by_reference.lease,
+        *(
+            vault.leases.create("shared-name", purpose="victims-purpose").lease
+            for vault in (agent, scene.world.connect(human))
+        ),
     ]
     known = Identifiers(
         "victims-only-key", leases[0].id, issued.token.id, "mcp_sess_victims1234567", "victim-agent-1",
-        "victim1@example.com", VICTIM,
+        "victim1@example.com", VICTIM, by_reference.credential_reference.ref,
     )  # fmt: skip
     hidden = (
+        by_reference.credential_reference.ref,
         *(lease.id for lease in leases),
         *(issued.token.id, human.token.id, opened.session.id, "victims-only-key"),
         *("victims-purpose", "victims-metadata", "victims-claim", "victim-agent-1", "victim1@example.com", VICTIM),
@@ -173,12 +181,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         add(f"{where} agent in a session", in_session, may_name=Identifiers._fields, same_tenant=same).leases.create(
             "second-name", purpose="own"
         )
+        runtime = in_session.redeem_token
+        add(f"{where} agent's runtime", runtime, may_name=Identifiers._fields, same_tenant=same)
     # People see the metadata of all credentials of their tenant; whose leases and sessions there are they don't.
     for role in (Role.VIEWER, Role.USER):
         bearing = victims.tokens.create(human=f"{role}@example.com", role=role)
-        may_name = ("lease", "token", "session", "agent", "email")
+        may_name = ("lease", "token", "session", "agent", "email", "ref")
         add(f"the tenant's {role}", bearing, may_name=may_name, same_tenant=True)
-    yield Stage(scene, known, hidden, strangers)
+    victims_runtime = Stranger(scene.world.connect(opened.redeem_token), Bearer(token_hash(opened.redeem_token)))
+    yield Stage(scene, known, hidden, strangers, victims_runtime)
     scene.world.close()
 
 
@@ -358,3 +369,5 @@ def test_the_victim_itself_reaches_all_of_these(stage: Stage) -> None:
     assert owner.tokens.get(known.token).agent == known.agent
     assert owner.sessions.get(known.session).active_leases == 1
     assert owner.tenants.get(known.tenant).id == VICTIM
+    redemption = attempt(stage, stage.victims_runtime, ask.RedeemLease(id=known.lease, ref=known.ref), known)
+    assert "victims-second-value" in redemption.told

@@ -43,10 +43,13 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         human = victims.tokens.create(human="victim1@example.com", role="admin")
         agent = served.door.connect(issued.secret, None)
         opened = agent.sessions.open("mcp_sess_victims1234567", claimed={"client": "victims-claim"})
-        lease = served.door.connect(opened.token, None).leases.create("victims-only-key", purpose="victims-purpose")
+        lease = served.door.connect(opened.token, None).leases.create(
+            "victims-only-key", purpose="victims-purpose", response_format="reference"
+        )
+        assert lease.credential_reference is not None
         known = Identifiers(
             "victims-only-key", lease.id, issued.token.id, opened.session.id, "victim-agent-1", "victim1@example.com",
-            VICTIM,
+            VICTIM, lease.credential_reference.ref,
         )  # fmt: skip
         hidden = (
             *(
@@ -57,18 +60,25 @@ def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 "victims-claim",
                 "victims-purpose",
                 "victims-secret-value",
+                lease.credential_reference.ref,
             ),
             *(entry.id for entry in victims.audit_log.query(limit=None)),
         )
-        tokens = {"agent": issued.secret, "session": opened.token, "admin": human.secret}
+        tokens = {
+            "agent": issued.secret,
+            "session": opened.token,
+            "runtime": opened.redeem_token,
+            "admin": human.secret,
+        }
         strangers = {role.value: _human(others, role) for role in Role}
         of_agent = others.tokens.create(agent="other-agent-1", credentials=["*"])
         strangers["agent"] = of_agent.secret.reveal()
         in_session = served.door.connect(of_agent.secret, None).sessions.open("mcp_sess_own11111111111")
         strangers["session"] = in_session.token.reveal()
+        strangers["runtime"] = in_session.redeem_token.reveal()
         strangers["operator"] = served.owner.tokens.create(operator=True).secret.reveal()
         if request.param == "postgres":  # who asks makes no difference to a store
-            strangers = {name: strangers[name] for name in ("admin", "session", "operator")}
+            strangers = {name: strangers[name] for name in ("admin", "session", "runtime", "operator")}
         yield Stage(
             served, server, known, {name: secret.reveal() for name, secret in tokens.items()}, hidden, strangers
         )
@@ -168,6 +178,7 @@ def _harmless(stage: Stage, stranger: str) -> list[ask.Request[Any]]:
 REPEATED: dict[str, tuple[str, Callable[[Stage], ask.Request[Any]]]] = {
     "lease": ("agent", lambda stage: ask.CreateLease(credential_name=stage.victims.credential, purpose="once")),
     "renewal": ("agent", lambda stage: ask.RenewLease(id=stage.victims.lease)),
+    "redemption": ("runtime", lambda stage: ask.RedeemLease(id=stage.victims.lease, ref=stage.victims.ref)),
     "session": ("agent", lambda stage: ask.OpenSession(id="mcp_sess_once1111111111")),
     "token": ("admin", lambda stage: ask.CreateToken(agent="once", credentials=("*",))),
     "revocation": ("admin", lambda stage: ask.RevokeLeases(agent="nobody")),

@@ -30,6 +30,7 @@ HEALTH = {
 
 _FLATTENED: dict[type[Record], type[Record]] = {
     records.IssuedLease: records.Lease,
+    records.RedeemedLease: records.Lease,
     records.IssuedToken: records.Token,
     records.OpenedSession: records.Session,
 }
@@ -132,7 +133,7 @@ def _flattened(schemas: Mapping[str, Schema], kind: type[Record], inner: type[Re
         "description": outer["description"],
         "type": "object",
         "properties": within["properties"] | own,
-        "required": [*within["required"], *own],
+        "required": [*within["required"], *(names.get(name, name) for name in outer["required"] if name not in nested)],
     }
 
 

@@ -63,7 +63,8 @@ def csv_columns(kind: Any) -> list[str]:
     from vaultctl.domain import records
 
     if kind is records.IssuedLease:
-        return [*csv_columns(records.Lease), "type", "value", "attributes"]
+        reference = (f"credentialReference.{column}" for column in csv_columns(records.CredentialReference))
+        return [*csv_columns(records.Lease), "type", "value", *reference, "attributes"]
     if kind is records.IssuedToken:
         return [*csv_columns(records.Token), "token", "reaches"]
     columns = []

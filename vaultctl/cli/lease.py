@@ -39,6 +39,8 @@ _ONE = [
     Column("session", lambda x: x.identity.session_id),
     Column("purpose", lambda x: x.identity.purpose),
     Column("state", lambda x: x.state.value, style=_state_style),
+    Column("delivery", lambda x: x.delivery.value),
+    Column("redeemed", lambda x: x.redeemed_at),
     Column("ttl", lambda x: x.ttl),
     Column("issued", lambda x: x.issued_at),
     Column("expires", lambda x: x.expires_at),
@@ -63,6 +65,11 @@ _ISSUED = [
 
 _VALUE = Column("value", lambda i: i.value.reveal(), whole=True, style="bold")
 
+_REFERENCE = [
+    Column("reference", lambda i: i.credential_reference.ref, whole=True, style="bold"),
+    Column("preview", lambda i: i.credential_reference.preview),
+]
+
 
 @verb(app, "create", "vaultctl lease create shopify-api-key --ttl 15m --purpose 'Fetch the latest orders'")
 def create(
@@ -71,13 +78,17 @@ def create(
     ttl: opt.LeaseTTL = None,
     purpose: Annotated[str | None, opt.option("--purpose", metavar="TEXT", help="Why, for the audit log.")] = None,
 ) -> None:
-    """Lease a credential. The answer has its value.
+    """Lease a credential. The answer has its value, or a reference to it.
 
+    An agent is given a reference where the credential's policy says so; its session's redeem token redeems it.
     The TTL is capped at the smallest maximum of credential, token and tenant; the answer says what was granted.
     """
     run = invocation(ctx)
     with run.vault() as vault:
         issued = vault.leases.create(name, ttl=ttl, purpose=purpose).issued
+    if issued.value is None:
+        output.one(run, issued, [*_ISSUED, *_REFERENCE], lambda i: i.lease.id)
+        return
     value = issued.value.reveal()
     fits = "\n" not in value
     output.one(run, issued, [*_ISSUED, _VALUE] if fits else _ISSUED, lambda i: i.lease.id)

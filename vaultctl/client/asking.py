@@ -21,6 +21,7 @@ from vaultctl.domain.records import (
     Event,
     LeaseState,
     Policy,
+    ResponseFormat,
     Role,
     SessionState,
 )
@@ -90,11 +91,19 @@ def rotate_credential(name: str, value: str | Secret) -> ask.RotateCredential:
 
 
 def create_lease(
-    credential_name: str, ttl: AnyDuration | None, purpose: str | None, claimed: Mapping[str, str] | None
+    credential_name: str,
+    ttl: AnyDuration | None,
+    purpose: str | None,
+    claimed: Mapping[str, str] | None,
+    response_format: ResponseFormat | str | None,
 ) -> ask.CreateLease:
     """The request of ``leases.create``."""
     return ask.CreateLease(
-        credential_name=credential_name, ttl=_duration(ttl, "TTL"), purpose=purpose, claimed=dict(claimed or {})
+        credential_name=credential_name,
+        ttl=_duration(ttl, "TTL"),
+        purpose=purpose,
+        response_format=_enum_or_none(ResponseFormat, response_format, "response format"),
+        claimed=dict(claimed or {}),
     )
 
 

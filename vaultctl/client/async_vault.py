@@ -37,6 +37,8 @@ from vaultctl.domain.records import (
     LeaseState,
     OpenedSession,
     Page,
+    RedeemedLease,
+    ResponseFormat,
     Revocation,
     Role,
     Session,
@@ -229,9 +231,12 @@ class AsyncLeases(_Noun):
         ttl: AnyDuration | None = None,
         purpose: str | None = None,
         claimed: Mapping[str, str] | None = None,
+        response_format: ResponseFormat | str | None = None,
     ) -> AsyncLeaseHandle:
         """Lease a credential; ``async with await vault.leases.create(…) as lease:`` releases it on exit."""
-        issued = await self._adapter.perform(asking.create_lease(credential_name, ttl, purpose, claimed))
+        issued = await self._adapter.perform(
+            asking.create_lease(credential_name, ttl, purpose, claimed, response_format)
+        )
         return AsyncLeaseHandle(self, issued)
 
     async def list(
@@ -254,6 +259,10 @@ class AsyncLeases(_Noun):
     async def renew(self, id: str, ttl: AnyDuration | None = None) -> Lease:
         """Extend a lease: from now, by ``ttl`` or by what it was granted, never past ``max_expires_at``."""
         return await self._adapter.perform(asking.renew_lease(id, ttl))
+
+    async def redeem(self, id: str, ref: str) -> RedeemedLease:
+        """Exchange the reference of a lease for the value, once; needs the session's redeem token."""
+        return await self._adapter.perform(ask.RedeemLease(id=id, ref=ref))
 
     async def revoke(self, id: str) -> Lease:
         """End a lease. The value that it delivered works until the credential is rotated."""
@@ -307,7 +316,7 @@ class AsyncSessions(_Noun):
     """Runs of agents."""
 
     async def open(self, id: str | None = None, *, claimed: Mapping[str, str] | None = None) -> OpenedSession:
-        """Exchange the agent token of this connection for a session token."""
+        """Exchange the agent token of this connection for a session token and a redeem token."""
         return await self._adapter.perform(asking.open_session(id, claimed))
 
     async def list(

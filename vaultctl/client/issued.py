@@ -2,12 +2,13 @@
 
 from datetime import datetime
 
-from vaultctl.domain.records import CredentialType, IssuedLease
+from vaultctl.domain.errors import Conflict
+from vaultctl.domain.records import CredentialReference, CredentialType, IssuedLease
 from vaultctl.domain.secrets import Secret
 
 
 class IssuedHandle:
-    """A lease that was just issued, with its value.
+    """A lease that was just issued, with its value or a reference to it.
 
     Attributes:
         issued: The answer that created it.
@@ -25,8 +26,22 @@ class IssuedHandle:
 
     @property
     def value(self) -> Secret:
-        """The credential's value; ``value.reveal()`` gives the text."""
+        """The credential's value; ``value.reveal()`` gives the text.
+
+        Raises:
+            Conflict: The lease was delivered by reference: see :attr:`credential_reference`.
+        """
+        if self.issued.value is None:
+            raise Conflict(
+                "The lease was delivered by reference, without the value.",
+                hint="Whoever has the session's redeem token can redeem it: vault.leases.redeem(id, ref)",
+            )
         return self.issued.value
+
+    @property
+    def credential_reference(self) -> CredentialReference | None:
+        """What stands for the value, if the lease was delivered by reference."""
+        return self.issued.credential_reference
 
     @property
     def type(self) -> CredentialType:

@@ -32,6 +32,8 @@ from vaultctl.domain.records import (
     LeaseState,
     OpenedSession,
     Page,
+    RedeemedLease,
+    ResponseFormat,
     Revocation,
     Role,
     Session,
@@ -269,6 +271,7 @@ class Leases(_Noun):
         ttl: AnyDuration | None = None,
         purpose: str | None = None,
         claimed: Mapping[str, str] | None = None,
+        response_format: ResponseFormat | str | None = None,
     ) -> LeaseHandle:
         """Lease a credential; ``with vault.leases.create(…) as lease:`` releases it on exit.
 
@@ -278,12 +281,15 @@ class Leases(_Noun):
                 was granted.
             purpose: Why, for the audit log: at most 500 characters, one line, no secret.
             claimed: What the caller says of itself (client name and the like), kept apart as ``details.claimed``.
+            response_format: ``"reference"`` asks for a reference in place of the value. An agent is given one in any
+                case where the credential's policy says ``delivery: reference``.
 
         Raises:
             NotFound: There is no such credential that an agent can use; which rule refused is in the audit log.
-            NotAllowed: The role does not lease, or a human is not among the allowed identities.
+            NotAllowed: The role does not lease, a human is not among the allowed identities, or a reference can't be
+                given: to people, outside of a session, or to a value of fewer than 8 characters.
         """
-        issued = self._adapter.perform(asking.create_lease(credential_name, ttl, purpose, claimed))
+        issued = self._adapter.perform(asking.create_lease(credential_name, ttl, purpose, claimed, response_format))
         return LeaseHandle(self, issued)
 
     def list(
@@ -311,6 +317,20 @@ class Leases(_Noun):
             Conflict: It has expired or was revoked.
         """
         return self._adapter.perform(asking.renew_lease(id, ttl))
+
+    def redeem(self, id: str, ref: str) -> RedeemedLease:
+        """Exchange the reference of a lease for the value, once.
+
+        Args:
+            id: The lease.
+            ref: The ``ref`` that the lease was issued with.
+
+        Raises:
+            NotAllowed: This connection's token is not the redeem token that opening the session answered.
+            NotFound: The session has no such lease, or the lease no such reference.
+            Conflict: The lease has ended, or its reference was redeemed already.
+        """
+        return self._adapter.perform(ask.RedeemLease(id=id, ref=ref))
 
     def revoke(self, id: str) -> Lease:
         """End a lease. The value that it delivered works until the credential is rotated."""
@@ -377,11 +397,11 @@ class Sessions(_Noun):
     """Runs of agents."""
 
     def open(self, id: str | None = None, *, claimed: Mapping[str, str] | None = None) -> OpenedSession:
-        """Exchange the agent token of this connection for a session token.
+        """Exchange the agent token of this connection for a session token and a redeem token.
 
         Args:
             id: ``cortex_sess_…`` or ``mcp_sess_…``; None makes an ``mcp_sess_…``. An own active id is reopened, and
-                its earlier session token dies.
+                its earlier tokens die.
             claimed: What the client says of itself, kept apart in the audit entry.
 
         Raises:

@@ -64,6 +64,13 @@ class Delivery(StrEnum):
     REFERENCE = "reference"
 
 
+class ResponseFormat(StrEnum):
+    """How whoever leases would like the credential: as its value, or as a reference to it."""
+
+    VALUE = "value"
+    REFERENCE = "reference"
+
+
 class CredentialState(StrEnum):
     """``revoked`` is final: the credential can't be leased again, only deleted."""
 
@@ -107,6 +114,7 @@ class Event(StrEnum):
     LEASE_EXPIRED = "lease.expired"
     LEASE_REVOKED = "lease.revoked"
     LEASE_DENIED = "lease.denied"
+    LEASE_REDEEMED = "lease.redeemed"
     LEASE_REPLAYED = "lease.replayed"
     ACCESS_DENIED = "access.denied"
     TOKEN_CREATED = "token.created"
@@ -202,6 +210,10 @@ class Lease(Record):
     max_expires_at: datetime
     renewals: int
     state: LeaseState
+    delivery: Delivery
+    """What its holder was given: the value, or a reference to it."""
+    redeemed_at: datetime | None = None
+    """When the reference was redeemed."""
     renewed_at: datetime | None = None
     ended_at: datetime | None = None
     end_reason: str | None = None
@@ -213,8 +225,29 @@ class Lease(Record):
         return self.state is LeaseState.ACTIVE and self.expires_at < self.max_expires_at
 
 
+class CredentialReference(Record):
+    """Stands for a value, for whoever is not to see it. It holds no secret, and nothing to derive one from."""
+
+    ref: str
+    """``vault:lease:`` and a signed handle, good for this lease alone."""
+    metadata: dict[str, str]
+    """What is known of the credential and is not secret: its name, its type, and what the type read from the value."""
+    preview: str | None = None
+    """The value's last characters, by which people recognise it; none where they would be too much of it."""
+
+
 class IssuedLease(Record):
-    """The answer that creates a lease: the only place where the value is."""
+    """The answer that creates a lease: with the value, or with a reference to it."""
+
+    lease: Lease
+    type: CredentialType
+    attributes: dict[str, str]
+    value: Secret | None = None
+    credential_reference: CredentialReference | None = None
+
+
+class RedeemedLease(Record):
+    """The answer that redeems the reference of a lease: with the value."""
 
     lease: Lease
     type: CredentialType
@@ -226,7 +259,7 @@ class Token(Record):
     """What a caller authenticates with, without its secret."""
 
     id: str
-    kind: Literal["agent", "human", "operator", "session"]
+    kind: Literal["agent", "human", "operator", "session", "redeem"]
     role: Role
     state: TokenState
     credentials: tuple[str, ...]
@@ -271,10 +304,15 @@ class Session(Record):
 
 
 class OpenedSession(Record):
-    """The answer that opens a session: the only place where its token is."""
+    """The answer that opens a session: the only place where its tokens are.
+
+    ``token`` is for the agent. ``redeem_token`` redeems the references of the session's leases, which is all that it
+    can do; whoever runs the agent keeps it from the agent.
+    """
 
     session: Session
     token: Secret
+    redeem_token: Secret
 
 
 class AuditEntry(Record):

@@ -27,6 +27,8 @@ from vaultctl.domain.records import (
     Page,
     Policy,
     Record,
+    RedeemedLease,
+    ResponseFormat,
     Revocation,
     Role,
     Session,
@@ -125,6 +127,8 @@ class CreateLease(Request[IssuedLease]):
     credential_name: str
     ttl: Duration | None = None
     purpose: str | None = None
+    response_format: ResponseFormat | None = None
+    """``reference`` asks for a reference; an agent gets one also where the credential's policy says so."""
     claimed: dict[str, str] = msgspec.field(default_factory=dict)
     """What the caller says of itself; kept apart in the audit entry, never believed."""
 
@@ -152,6 +156,13 @@ class RenewLease(Request[Lease]):
 
     id: str
     ttl: Duration | None = None
+
+
+class RedeemLease(Request[RedeemedLease]):
+    """Exchange the reference of a lease for the value, once. Only the session's redeem token can."""
+
+    id: str
+    ref: str
 
 
 class RevokeLease(Request[Lease]):
@@ -183,7 +194,7 @@ class CreateToken(Request[IssuedToken]):
 
 
 class ListTokens(Request[Page[Token]]):
-    """Tokens of the tenant, newest first, session tokens left out."""
+    """Tokens of the tenant, newest first, those of sessions left out."""
 
     limit: int = PAGE_SIZE
     cursor: str | None = None
@@ -214,7 +225,7 @@ class GetSelf(Request[WhoAmI]):
 
 
 class OpenSession(Request[OpenedSession]):
-    """Exchange an agent's token for a session token."""
+    """Exchange an agent's token for a session's tokens."""
 
     id: str | None = None
     """The session's id; None makes an ``mcp_sess_…``. An own active id reopens it."""

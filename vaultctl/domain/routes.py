@@ -63,6 +63,7 @@ ROUTES: dict[type[ask.Request[Any]], Route] = {
     ask.RevokeLeases: _route("POST", "/leases/revoke", records.Revocation),
     ask.GetLease: _route("GET", "/leases/{id}", records.Lease),
     ask.RenewLease: _route("POST", "/leases/{id}/renew", records.Lease),
+    ask.RedeemLease: _route("POST", "/leases/{id}/redeem", records.RedeemedLease),
     ask.RevokeLease: _route("POST", "/leases/{id}/revoke", records.Lease),
     ask.CreateToken: _route("POST", "/tokens", records.IssuedToken, 201),
     ask.ListTokens: _route("GET", "/tokens", Page[records.Token]),

@@ -24,6 +24,9 @@ IDEMPOTENCY_KEPT = timedelta(hours=24)
 ANSWER_KEPT = timedelta(minutes=10)
 """For how long an answer with a token in it is kept for that, sealed."""
 
+SHORTEST_REFERENCED = 8
+"""Characters of the shortest value that a reference stands for: a shorter one can't be kept out of other text."""
+
 DEFAULT_TOKEN_TTL = Duration(days=90)
 DEFAULT_LEASE_TTL = Duration(hours=1)
 DEFAULT_MAX_LEASE_TTL = Duration(hours=24)
@@ -56,6 +59,7 @@ class Caller(NamedTuple):
         is_operator: May administer tenants and the vault itself.
         session_last_seen: The last recorded sign of life of the session.
         requests_per_minute: How many requests its token may make; None: as many as the server lets any token make.
+        redeems: It redeems references of its session, and does nothing else. Nobody else does.
     """
 
     tenant: str
@@ -69,6 +73,7 @@ class Caller(NamedTuple):
     is_operator: bool = False
     session_last_seen: datetime | None = None
     requests_per_minute: int | None = None
+    redeems: bool = False
 
     @property
     def is_agent(self) -> bool:
@@ -103,6 +108,19 @@ def require_operator(caller: Caller) -> Refusal | None:
     return Refusal("operator", NotAllowed("Only the vault's owner or an operator may do this."))
 
 
+def require_redeem_token(caller: Caller, *, redeems: bool) -> Refusal | None:
+    """Whether the caller's token is of the kind for this: one kind redeems references, all others do all else."""
+    if caller.redeems is redeems:
+        return None
+    if redeems:
+        error = NotAllowed(
+            "Only a session's redeem token redeems references.", hint="It is in the answer that opened the session."
+        )
+    else:
+        error = NotAllowed("A redeem token only redeems references.", hint="Use the session's own token for this.")
+    return Refusal("redeem-token", error)
+
+
 def names(allowed: Iterable[AllowedIdentity], identity: Identity) -> bool:
     """Whether one of the ``allowed`` identities is this one."""
     subject = identity.name if identity.type == "agent" else identity.email
@@ -135,7 +153,9 @@ def judge_lease(
 ) -> Refusal | None:
     """Whether the caller may lease (or go on leasing) the credential ``name``; ``policy`` None: there is none.
 
-    The role is judged first and tells nothing about the name. All that follows looks alike to an agent.
+    The role is judged first and tells nothing about the name. What follows looks alike to an agent that may not know
+    of it. ``delivers_value``: it would be given the value, or keep it; by reference only, an agent may not. People may:
+    the policy is there to keep values from models.
     """
     if refusal := require_role(caller, Role.USER):
         return refusal
@@ -152,12 +172,38 @@ def judge_lease(
         if caller.is_agent:
             return Refusal("credential-revoked", no_such_credential(name))
         return Refusal("credential-revoked", revoked_credential(name))
-    if delivers_value and policy.delivery is Delivery.REFERENCE:
+    if delivers_value and caller.is_agent and policy.delivery is Delivery.REFERENCE:
         return Refusal(
             "delivery-reference",
             NotAllowed(
                 f"{name!r} is delivered by reference only; its value is not handed out.",
-                hint="Run the agent under a runtime that redeems references.",
+                hint="Request a new lease: a reference will be the answer.",
+            ),
+        )
+    return None
+
+
+def judge_reference(caller: Caller, name: str, value: str) -> Refusal | None:
+    """Whether the caller, who may lease the credential, can be given a reference to its ``value``."""
+    if not caller.is_agent:
+        return Refusal(
+            "reference-for-agents",
+            NotAllowed("References are for agents: they keep values from models.", hint="Ask for the value instead."),
+        )
+    if caller.session_id is None:
+        return Refusal(
+            "reference-without-session",
+            NotAllowed(
+                f"{name!r} is delivered by reference, which only an agent's session can redeem.",
+                hint="Open a session and ask with its token, as the MCP server and Cortex do.",
+            ),
+        )
+    if len(value.strip()) < SHORTEST_REFERENCED:
+        return Refusal(
+            "value-too-short",
+            NotAllowed(
+                f"The value of {name!r} is too short to be delivered by reference.",
+                hint=f"Ask an operator to store a value of at least {SHORTEST_REFERENCED} characters.",
             ),
         )
     return None

@@ -9,6 +9,7 @@ import msgspec
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput
 from vaultctl.domain.records import (
+    CredentialReference,
     CredentialType,
     IssuedLease,
     IssuedToken,
@@ -16,6 +17,7 @@ from vaultctl.domain.records import (
     OpenedSession,
     Page,
     Record,
+    RedeemedLease,
     Revocation,
     Session,
     Token,
@@ -28,15 +30,27 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-class _LeasedValue(Record):
+class _Leased(Record):
     type: CredentialType
-    value: Secret
     attributes: dict[str, str]
+    value: Secret | None = None
+    credential_reference: CredentialReference | None = None
+
+
+class _Redeemed(Record):
+    type: CredentialType
+    attributes: dict[str, str]
+    value: Secret
 
 
 class _TokenSecret(Record):
     token: Secret
     reaches: tuple[str, ...] = ()
+
+
+class _SessionSecrets(Record):
+    token: Secret
+    redeem_token: Secret
 
 
 def to_json_object(record: Any) -> Any:
@@ -46,19 +60,18 @@ def to_json_object(record: Any) -> Any:
     or ``token``.
     """
     match record:
-        case IssuedLease():
-            return to_json_object(record.lease) | {
-                "type": record.type.value,
-                "value": record.value.reveal(),
-                "attributes": record.attributes,
-            }
+        case IssuedLease() | RedeemedLease():
+            return to_json_object(record.lease) | msgspec.to_builtins(_leased(record))
         case IssuedToken():
             return to_json_object(record.token) | {
                 "token": record.secret.reveal(),
                 "reaches": list(record.reaches),
             }
         case OpenedSession():
-            return to_json_object(record.session) | {"token": record.token.reveal()}
+            return to_json_object(record.session) | {
+                "token": record.token.reveal(),
+                "redeemToken": record.redeem_token.reveal(),
+            }
         case Page():
             items = {"items": [to_json_object(item) for item in record.items]}
             return items | ({"nextCursor": record.next_cursor} if record.next_cursor else {})
@@ -72,9 +85,8 @@ def to_json_object(record: Any) -> Any:
 def to_json(record: Any) -> bytes:
     """``record`` as JSON text; the same data as :func:`to_json_object`, made in fewer steps where there are some."""
     match record:
-        case IssuedLease():
-            rest = {"type": record.type, "value": record.value.reveal(), "attributes": record.attributes}
-            return _encode(record.lease)[:-1] + b"," + _encode(rest)[1:]
+        case IssuedLease() | RedeemedLease():
+            return _encode(record.lease)[:-1] + b"," + _encode(_leased(record))[1:]
         case IssuedToken() | OpenedSession() | Page() | Revocation() | list() | tuple():
             return _encode(to_json_object(record))
     return _encode(record)
@@ -88,16 +100,30 @@ def from_json_object(value: Any, type: type[T]) -> T:
     """
     nested: Any = None
     if type is IssuedLease:
-        leased = from_json_object(value, _LeasedValue)
+        leased = from_json_object(value, _Leased)
         nested = IssuedLease(
-            lease=from_json_object(value, Lease), type=leased.type, value=leased.value, attributes=leased.attributes
+            lease=from_json_object(value, Lease),
+            type=leased.type,
+            attributes=leased.attributes,
+            value=leased.value,
+            credential_reference=leased.credential_reference,
+        )
+    elif type is RedeemedLease:
+        redeemed = from_json_object(value, _Redeemed)
+        nested = RedeemedLease(
+            lease=from_json_object(value, Lease),
+            type=redeemed.type,
+            value=redeemed.value,
+            attributes=redeemed.attributes,
         )
     elif type is IssuedToken:
         issued = from_json_object(value, _TokenSecret)
         nested = IssuedToken(token=from_json_object(value, Token), secret=issued.token, reaches=issued.reaches)
     elif type is OpenedSession:
-        opened = from_json_object(value, _TokenSecret)
-        nested = OpenedSession(session=from_json_object(value, Session), token=opened.token)
+        opened = from_json_object(value, _SessionSecrets)
+        nested = OpenedSession(
+            session=from_json_object(value, Session), token=opened.token, redeem_token=opened.redeem_token
+        )
     if nested is not None:
         return cast("T", nested)
     try:
@@ -113,13 +139,23 @@ def decode_json(text: bytes, type: type[T]) -> T:
     Raises:
         InvalidInput: It is no JSON, or does not fit; nothing of it is quoted.
     """
-    if type in (IssuedLease, IssuedToken, OpenedSession):
+    if type in (IssuedLease, RedeemedLease, IssuedToken, OpenedSession):
         return from_json_object(decode_json(text, dict[str, Any]), type)
     try:
         return cast("T", _decoder(cast("Any", type)).decode(text))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         problem = _malformed(error)
     raise problem  # as above
+
+
+def _leased(record: IssuedLease | RedeemedLease) -> dict[str, Any]:
+    """What stands beside the lease's own fields."""
+    found: dict[str, Any] = {"type": record.type}
+    if record.value is not None:
+        found["value"] = record.value.reveal()
+    if isinstance(record, IssuedLease) and record.credential_reference is not None:
+        found["credentialReference"] = record.credential_reference
+    return found | {"attributes": record.attributes}
 
 
 @lru_cache

@@ -21,6 +21,9 @@ from vaultctl.store.rows import SessionRow, TokenRow
 VAULT_TENANT = "_vault"
 """Where operators' tokens and the vault's own log live. No tenant can have this name."""
 
+SESSION_KINDS = ("session", "redeem")
+"""The kinds of token that live and die with a session."""
+
 IDLE_LIMIT_MICROS = micros_of(SESSION_IDLE_LIMIT)
 _TOUCH_INTERVAL_MICROS = micros_of(TOUCH_INTERVAL)
 
@@ -87,7 +90,7 @@ def caller_of(tx: Transaction, token: TokenRow) -> Caller:
     Raises:
         Refused: The token, its session or its parent does not count any more.
     """
-    if token.kind != "session":
+    if token.kind not in SESSION_KINDS:
         _require_live(tx, token, token)
         return _caller(token, token)
     parent = tx.get(TokenRow, token.tenant, token.parent or "")
@@ -121,6 +124,7 @@ def _caller(token: TokenRow, authority: TokenRow, session: SessionRow | None = N
         is_operator=token.kind == "operator",
         session_last_seen=None if session is None else from_micros(session.last_seen_at),
         requests_per_minute=authority.requests_per_minute,
+        redeems=token.kind == "redeem",
     )
 
 

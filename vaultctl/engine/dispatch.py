@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InternalError, NotAllowed
-from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.domain.rules import Caller, Refusal, require_redeem_token
 from vaultctl.engine.authentication import VAULT_TENANT, Principal, authenticate, touch
 from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.refusals import Refused, refuse_if
@@ -32,6 +32,7 @@ class Operation(NamedTuple):
         function: Its name there.
         writes: Whether it needs a write transaction even if it refuses nothing.
         of_vault: Whether it also works outside a tenant, for operators' tokens.
+        redeems: Whether it is what redeem tokens are for, and they alone.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Operation(NamedTuple):
     function: str
     writes: bool
     of_vault: bool = False
+    redeems: bool = False
 
     def load(self) -> _Function:
         """The function itself."""
@@ -65,6 +67,7 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.ListLeases: Operation("lease.list", "leases", "list_leases", writes=False),
     ask.GetLease: Operation("lease.get", "leases", "get_lease", writes=False),
     ask.RenewLease: Operation("lease.renew", "leases", "renew_lease", writes=True),
+    ask.RedeemLease: Operation("lease.redeem", "redemption", "redeem_lease", writes=True, redeems=True),
     ask.RevokeLease: Operation("lease.revoke", "leases", "revoke_lease", writes=True),
     ask.RevokeLeases: Operation("lease.revoke", "leases", "revoke_leases", writes=True),
     ask.CreateToken: Operation("token.create", "tokens", "create_token", writes=True, of_vault=True),
@@ -130,6 +133,7 @@ def apply(tx: Transaction, call: Call) -> Outcome:
     try:
         caller = authenticate(tx, principal)
         refuse_if(caller, _outside_tenant(caller, operation))
+        refuse_if(caller, require_redeem_token(caller, redeems=operation.redeems))
         if idempotency is None or not operation.writes:
             answer = operation.load()(tx, caller, request)
         else:

@@ -14,11 +14,11 @@ from vaultctl.crypto.authenticity import same
 from vaultctl.crypto.envelope import Binding, Key, seal, unseal
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import Conflict, InvalidInput, VerificationFailed
-from vaultctl.domain.records import IssuedLease, IssuedToken, OpenedSession, Revocation, Role
+from vaultctl.domain.records import IssuedLease, IssuedToken, OpenedSession, RedeemedLease, Revocation, Role
 from vaultctl.domain.rules import ANSWER_KEPT, IDEMPOTENCY_KEPT, Caller, require_role
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import micros_of
-from vaultctl.engine import credentials, leases, sessions, tenants, tokens
+from vaultctl.engine import credentials, leases, redemption, sessions, tenants, tokens
 from vaultctl.engine.authentication import Bearer, Principal
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
@@ -54,7 +54,7 @@ class _Made(NamedTuple):
     id: str = ""
     leases: int = 0
     sessions: int = 0
-    secret: Secret | None = None
+    secrets: tuple[Secret, ...] = ()
 
 
 def perform_once(
@@ -81,8 +81,8 @@ def perform_once(
             raise Conflict("The idempotency key was used for another request.", hint="Use a new key for each request.")
         return _again(tx, caller, request, _made(row, sealing, tx.now))
     answer = perform(tx, caller, request)
-    made, secret = _kept(answer)
-    sealed = None if secret is None else sealing.seal(tx, secret)
+    made, secrets = _kept(answer)
+    sealed = sealing.seal(tx, secrets) if secrets else None
     if row is None:
         tx.insert(IdempotencyRow(*key, code, made, sealed, tx.now))
     else:  # of a request that is forgotten
@@ -91,7 +91,7 @@ def perform_once(
 
 
 class _Sealing(NamedTuple):
-    """How the secret in an answer is kept: for this request of this bearer only."""
+    """How the secrets in an answer are kept: for this request of this bearer only."""
 
     key: tuple[str, str, str, str]
     secret: bytes
@@ -99,20 +99,22 @@ class _Sealing(NamedTuple):
     def __repr__(self) -> str:
         return "_Sealing(****)"
 
-    def seal(self, tx: Transaction, secret: Secret) -> bytes | None:
-        """``secret`` for nobody but the bearer; None if it has nothing to seal it with."""
+    def seal(self, tx: Transaction, secrets: tuple[Secret, ...]) -> bytes | None:
+        """Tokens' ``secrets`` for nobody but the bearer; None if it has nothing to seal them with."""
         if not self.secret:
             return None
-        return seal(self._key, self._binding, secret.reveal().encode(), tx.random)
+        text = "\n".join(secret.reveal() for secret in secrets)
+        return seal(self._key, self._binding, text.encode(), tx.random)
 
-    def open(self, sealed: bytes) -> Secret | None:
-        """The secret; None if it was sealed for another bearer, such as the token before it was rotated."""
+    def open(self, sealed: bytes) -> tuple[Secret, ...]:
+        """The secrets; none if they were sealed for another bearer, such as the token before it was rotated."""
         if not self.secret:
-            return None
+            return ()
         try:
-            return Secret(unseal(lambda _id, _version: self._key, self._binding, sealed).decode())
+            text = unseal(lambda _id, _version: self._key, self._binding, sealed).decode()
         except VerificationFailed:
-            return None
+            return ()
+        return tuple(map(Secret, text.split("\n")))
 
     @property
     def _key(self) -> Key:
@@ -129,26 +131,26 @@ def whose(token_id: str | None, session_id: str | None) -> str:
     return f"{token_id or 'owner'}/{session_id or ''}"
 
 
-def _kept(answer: Any) -> tuple[str, Secret | None]:
-    """What a record keeps of an answer, and the token's secret in it."""
-    secret = None
+def _kept(answer: Any) -> tuple[str, tuple[Secret, ...]]:
+    """What a record keeps of an answer, and the tokens' secrets in it."""
+    secrets: tuple[Secret, ...] = ()
     match answer:
-        case IssuedLease():
+        case IssuedLease() | RedeemedLease():
             made: dict[str, Any] = {"id": answer.lease.id}
         case IssuedToken():
-            made, secret = {"id": answer.token.id}, answer.secret
+            made, secrets = {"id": answer.token.id}, (answer.secret,)
         case OpenedSession():
-            made, secret = {"id": answer.session.id}, answer.token
+            made, secrets = {"id": answer.session.id}, (answer.token, answer.redeem_token)
         case Revocation():
             made = {"leases": answer.leases, "sessions": answer.sessions}
         case _:
             made = {"id": answer.id}
-    return json.dumps(made), secret
+    return json.dumps(made), secrets
 
 
 def _made(row: IdempotencyRow, sealing: _Sealing, now: int) -> _Made:
     is_kept = row.answer is not None and row.created_at > now - micros_of(ANSWER_KEPT)
-    return _Made(**json.loads(row.made), secret=sealing.open(row.answer) if row.answer and is_kept else None)
+    return _Made(**json.loads(row.made), secrets=sealing.open(row.answer) if row.answer and is_kept else ())
 
 
 def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Made) -> Any:
@@ -156,12 +158,14 @@ def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Ma
     match request:
         case ask.CreateLease():
             return leases.reissue_lease(tx, caller, made.id)
+        case ask.RedeemLease():
+            return redemption.redeem_again(tx, caller, request)
         case ask.RenewLease() | ask.RevokeLease():
             return leases.get_lease(tx, caller, ask.GetLease(id=made.id))
         case ask.CreateToken() | ask.RotateToken():
-            return tokens.reissue_token(tx, caller, made.id, made.secret)
+            return tokens.reissue_token(tx, caller, made.id, made.secrets)
         case ask.OpenSession():
-            return sessions.reissue_session(tx, caller, made.id, made.secret)
+            return sessions.reissue_session(tx, caller, made.id, made.secrets)
         case ask.TouchSession():
             return sessions.touch_session(tx, caller, request)
         case ask.CreateTenant() | ask.UpdateTenant():

@@ -20,23 +20,33 @@ from vaultctl.domain.names import check_name
 from vaultctl.domain.records import (
     CredentialState,
     CredentialType,
+    Delivery,
     Event,
     Identity,
     IssuedLease,
     Lease,
     LeaseState,
     Page,
-    Policy,
+    ResponseFormat,
     Revocation,
     Role,
 )
-from vaultctl.domain.rules import Caller, Refusal, grant_ttl, judge_lease, renewed_expiry, require_role
+from vaultctl.domain.rules import (
+    Caller,
+    Refusal,
+    grant_ttl,
+    judge_lease,
+    judge_reference,
+    renewed_expiry,
+    require_role,
+)
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND, from_micros, rfc3339, to_micros
 from vaultctl.engine import paging, views
 from vaultctl.engine.authentication import caller_of, session_is_live
 from vaultctl.engine.catalogue import find_credential, near_names
 from vaultctl.engine.free_text import check_texts, disclosed, refuse_disclosure, value_fragments
+from vaultctl.engine.references import reference_to
 from vaultctl.engine.refusals import Refused, refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -46,7 +56,11 @@ _ACTIVE = Where("state", "=", LeaseState.ACTIVE.value)
 
 
 def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> IssuedLease:
-    """Lease a credential; the answer holds its value."""
+    """Lease a credential; the answer holds its value, or a reference to it.
+
+    An agent is given a reference where the policy says so, whatever it asks for: what its answer has to be is not a
+    model's choice, and a model that asks in the usual way gets on with its task.
+    """
     name = check_name(request.credential_name, "credential")
     check_texts(request.purpose, request.claimed)
     texts = (name, request.purpose or "", *request.claimed, *request.claimed.values())
@@ -57,7 +71,7 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     row = find_credential(tx, caller, name)
     policy = None if row is None else views.policy_of(row)
     state = None if row is None else CredentialState(row.state)
-    refusal = judge_lease(caller, name, policy, state)
+    refusal = judge_lease(caller, name, policy, state, delivers_value=False)
     if refusal and row is None and not caller.is_agent and refusal.rule == "no-such-credential":
         refusal = Refusal(
             refusal.rule, NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
@@ -66,12 +80,16 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     if row is None or policy is None:  # judge_lease refuses these
         raise AssertionError
 
-    version = tx.get(VersionRow, caller.tenant, row.id, row.version)
-    if version is None:
-        raise VerificationFailed(f"Version {row.version} of {name!r} is missing from the database.")
+    version = _version(tx, row.tenant, row.id, row.version, name)
     value = tx.unseal_value(version)
     if text.discloses(value_fragments(tx, row.type, version)):
         raise Refused(Refusal("secret-in-text", disclosed()), caller.tenant, caller.identity, event=Event.LEASE_DENIED)
+    delivery = Delivery.VALUE
+    if request.response_format is ResponseFormat.REFERENCE or (caller.is_agent and policy.delivery != delivery):
+        delivery = Delivery.REFERENCE
+        refusal = judge_reference(caller, name, value)
+        refuse_if(caller, refusal, identity=identity, event=Event.LEASE_DENIED, details=details, credential_name=name)
+        details["delivery"] = delivery.value
 
     tenant = tx.tenant(caller.tenant)
     grant = grant_ttl(
@@ -108,26 +126,22 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
             state=LeaseState.ACTIVE.value,
             ended_at=None,
             end_reason=None,
+            delivery=delivery.value,
         )
     )
-    _audit(
+    audit(
         tx,
         Event.LEASE_CREATED,
         lease_row,
         identity,
         _times(lease_row) | {"credentialVersion": row.version, "tokenId": caller.token_id} | details,
     )
-    return IssuedLease(
-        lease=views.lease(lease_row, tx.now),
-        type=CredentialType(row.type),
-        value=Secret(value),
-        attributes=views.credential_version(version, row.version).attributes,
-    )
+    return _issued(tx, lease_row, version, row.type)
 
 
 def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease:
     """Answer again with a lease that the same request made, while it is active and its holder may have it."""
-    row = _reachable(tx, caller, lease_id)
+    row = reachable(tx, caller, lease_id)
     if row.state != LeaseState.ACTIVE or row.expires_at <= tx.now:
         raise Conflict(
             "The lease that this request made has ended.", hint="Request a new one, with a new idempotency key."
@@ -135,20 +149,11 @@ def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease
     credential = _leased_credential(tx, row)
     refusal = _judge(caller, row, credential)
     refuse_if(caller, refusal, event=Event.LEASE_DENIED, credential_name=row.credential_name, lease_id=row.id)
-    version = tx.get(VersionRow, row.tenant, row.credential_id, row.credential_version)
-    if credential is None or version is None:
-        raise VerificationFailed(
-            f"Version {row.credential_version} of {row.credential_name!r} is missing from the database."
-        )
-    identity = _with_purpose(caller.identity, row.purpose)
+    if credential is None:  # _judge refuses that
+        raise AssertionError
     details = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
-    _audit(tx, Event.LEASE_REPLAYED, row, identity, details)
-    return IssuedLease(
-        lease=views.lease(row, tx.now),
-        type=CredentialType(credential.type),
-        value=Secret(tx.unseal_value(version)),
-        attributes=views.credential_version(version, row.credential_version).attributes,
-    )
+    audit(tx, Event.LEASE_REPLAYED, row, caller.identity, details)
+    return _issued(tx, row, leased_version(tx, row), credential.type)
 
 
 def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Page[Lease]:
@@ -183,38 +188,22 @@ def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Pag
 
 def get_lease(tx: Transaction, caller: Caller, request: ask.GetLease) -> Lease:
     """One lease."""
-    return _Liveness(tx).view(_reachable(tx, caller, request.id))
+    return _Liveness(tx).view(reachable(tx, caller, request.id))
 
 
 def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lease:
     """Extend a lease from now, up to its maximum. Rule 2 is judged anew, for its holder."""
-    row = _reachable(tx, caller, request.id)
+    row = reachable(tx, caller, request.id)
     entry: dict[str, Any] = {"event": Event.LEASE_DENIED, "credential_name": row.credential_name, "lease_id": row.id}
     entry["details"] = _trail(row, caller.identity)
     refuse_if(caller, require_role(caller, Role.USER), **entry)
-    if row.state != LeaseState.ACTIVE or row.expires_at <= tx.now:
-        how = "was revoked" if row.state == LeaseState.REVOKED else "has expired"
-        refuse_if(
-            caller,
-            Refusal("lease-ended", Conflict(f"The lease {how}.", hint="Request a new lease.")),
-            **entry,
-        )
-    holder = _holder(tx, caller, row, entry)
-    credential = _leased_credential(tx, row)
-    refusal = _judge(holder, row, credential)
-    if refusal is None and caller.is_agent:  # perhaps by another, narrower token of the same agent
-        refusal = _judge(caller, row, credential)
-    if refusal and holder.is_agent and not caller.is_agent:  # who sees the credential is told so
-        not_allowed = NotAllowed(
-            f"The lease's holder may not use {row.credential_name!r} any more.", hint="An admin can change its policy."
-        )
-        refusal = Refusal(refusal.rule, not_allowed)
-    refuse_if(caller, refusal, **entry)
+    refuse_ended(tx, caller, row, entry)
+    holder, credential = judge_anew(tx, caller, row, entry)
 
     tenant = tx.tenant(row.tenant)
     grant = grant_ttl(
         request.ttl or Duration.of(row.ttl),
-        Policy() if credential is None else views.policy_of(credential),
+        views.policy_of(credential),
         holder.max_lease_ttl,
         Duration.of(tenant.default_lease_ttl),
         Duration.of(tenant.max_lease_ttl),
@@ -233,13 +222,13 @@ def renew_lease(tx: Transaction, caller: Caller, request: ask.RenewLease) -> Lea
         renewals=row.renewals + 1,
     )
     details = _times(row) | {"renewals": row.renewals} | _trail(row, caller.identity)
-    _audit(tx, Event.LEASE_RENEWED, row, _with_purpose(caller.identity, row.purpose), details)
+    audit(tx, Event.LEASE_RENEWED, row, caller.identity, details)
     return views.lease(row, tx.now)
 
 
 def revoke_lease(tx: Transaction, caller: Caller, request: ask.RevokeLease) -> Lease:
     """End one lease; one that has ended stays as it is."""
-    row = _reachable(tx, caller, request.id)
+    row = reachable(tx, caller, request.id)
     if row.state == LeaseState.ACTIVE and row.expires_at > tx.now:
         row = end_lease(tx, row, caller.identity, LeaseState.REVOKED, "revoked")
     return views.lease(row, tx.now)
@@ -272,8 +261,73 @@ def end_lease(tx: Transaction, row: LeaseRow, identity: Identity, state: LeaseSt
         details = {"expiredAt": rfc3339(from_micros(row.expires_at))}
     ended = tx.update(row, state=state.value, ended_at=tx.now, end_reason=reason)
     event = Event.LEASE_EXPIRED if state is LeaseState.EXPIRED else Event.LEASE_REVOKED
-    _audit(tx, event, ended, identity, details | {"reason": reason, "renewals": row.renewals})
+    tx.audit(
+        row.tenant,
+        event,
+        identity,
+        details | {"reason": reason, "renewals": row.renewals},
+        credential_name=row.credential_name,
+        lease_id=row.id,
+    )
     return ended
+
+
+def reachable(tx: Transaction, caller: Caller, lease_id: str) -> LeaseRow:
+    """A lease that belongs to the caller (rule 3).
+
+    Raises:
+        NotFound, Refused: There is none of that id.
+    """
+    row = tx.get(LeaseRow, caller.tenant, lease_id)
+    if row is not None:
+        if caller.is_agent:
+            mine = row.agent == caller.identity.name and caller.session_id in (None, row.session_id)
+        else:
+            mine = caller.role.rank >= Role.MANAGER.rank or row.user_id == caller.identity.user_id
+        if mine:
+            return row
+    error: VaultError = NotFound("There is no such lease.", hint="List yours: vaultctl lease list")
+    if caller.is_agent or caller.role.rank < Role.MANAGER.rank:
+        rule = "no-such-lease" if row is None else "lease-owner"
+        raise Refused(Refusal(rule, error), caller.tenant, caller.identity)
+    raise error
+
+
+def refuse_ended(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any]) -> None:
+    """Refuse what only an active lease is good for. ``entry`` as for :class:`Refused`."""
+    if row.state != LeaseState.ACTIVE or row.expires_at <= tx.now:
+        how = "was revoked" if row.state == LeaseState.REVOKED else "has expired"
+        ended = Conflict(f"The lease {how}.", hint="Request a new lease.")
+        refuse_if(caller, Refusal("lease-ended", ended), **entry)
+
+
+def judge_anew(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any]) -> tuple[Caller, CredentialRow]:
+    """Refuse unless the lease's holder, and the caller, may still have it (rule 2); answers holder and credential."""
+    holder = _holder(tx, caller, row, entry)
+    credential = _leased_credential(tx, row)
+    refusal = _judge(holder, row, credential)
+    if refusal is None and caller.is_agent:  # perhaps by another, narrower token of the same agent
+        refusal = _judge(caller, row, credential)
+    if refusal and holder.is_agent and not caller.is_agent:  # who sees the credential is told so
+        not_allowed = NotAllowed(
+            f"The lease's holder may not use {row.credential_name!r} any more.", hint="An admin can change its policy."
+        )
+        refusal = Refusal(refusal.rule, not_allowed)
+    refuse_if(caller, refusal, **entry)
+    if credential is None:  # _judge refuses that
+        raise AssertionError
+    return holder, credential
+
+
+def leased_version(tx: Transaction, row: LeaseRow) -> VersionRow:
+    """The version that was leased."""
+    return _version(tx, row.tenant, row.credential_id, row.credential_version, row.credential_name)
+
+
+def audit(tx: Transaction, event: Event, row: LeaseRow, actor: Identity, details: dict[str, Any]) -> None:
+    """Record what ``actor`` did with a lease, and for which purpose it was leased."""
+    identity = _with_purpose(actor, row.purpose)
+    tx.audit(row.tenant, event, identity, details, credential_name=row.credential_name, lease_id=row.id)
 
 
 class _Liveness:
@@ -311,22 +365,6 @@ def _reach(caller: Caller) -> list[Where]:
     return conditions
 
 
-def _reachable(tx: Transaction, caller: Caller, lease_id: str) -> LeaseRow:
-    row = tx.get(LeaseRow, caller.tenant, lease_id)
-    if row is not None:
-        if caller.is_agent:
-            mine = row.agent == caller.identity.name and caller.session_id in (None, row.session_id)
-        else:
-            mine = caller.role.rank >= Role.MANAGER.rank or row.user_id == caller.identity.user_id
-        if mine:
-            return row
-    error: VaultError = NotFound("There is no such lease.", hint="List yours: vaultctl lease list")
-    if caller.is_agent or caller.role.rank < Role.MANAGER.rank:
-        rule = "no-such-lease" if row is None else "lease-owner"
-        raise Refused(Refusal(rule, error), caller.tenant, caller.identity)
-    raise error
-
-
 def _leased_credential(tx: Transaction, row: LeaseRow) -> CredentialRow | None:
     """The credential that a lease is of, if it is still there."""
     credential = tx.get(CredentialRow, row.tenant, row.credential_name)
@@ -337,7 +375,9 @@ def _judge(caller: Caller, row: LeaseRow, credential: CredentialRow | None) -> R
     """Whether the caller may go on leasing it (rule 2)."""
     if credential is None:
         return judge_lease(caller, row.credential_name, None, None)
-    return judge_lease(caller, row.credential_name, views.policy_of(credential), CredentialState(credential.state))
+    policy, state = views.policy_of(credential), CredentialState(credential.state)
+    delivers_value = row.delivery != Delivery.REFERENCE
+    return judge_lease(caller, row.credential_name, policy, state, delivers_value=delivers_value)
 
 
 def _holder(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any]) -> Caller:
@@ -361,6 +401,27 @@ def _holder(tx: Transaction, caller: Caller, row: LeaseRow, entry: dict[str, Any
         rule = refused.refusal.rule
     gone = Conflict("The token that the lease was issued to counts no more.", hint="Request a new lease.")
     raise Refused(Refusal(rule, gone), caller.tenant, caller.identity, **entry)
+
+
+def _version(tx: Transaction, tenant: str, credential_id: str, number: int, name: str) -> VersionRow:
+    version = tx.get(VersionRow, tenant, credential_id, number)
+    if version is None:
+        raise VerificationFailed(f"Version {number} of {name!r} is missing from the database.")
+    return version
+
+
+def _issued(tx: Transaction, row: LeaseRow, version: VersionRow, type: str) -> IssuedLease:
+    """The answer with a lease: as it is delivered, with the value or with a reference to it."""
+    value, kind = tx.unseal_value(version), CredentialType(type)
+    attributes = views.credential_version(version, row.credential_version).attributes
+    by_reference = row.delivery == Delivery.REFERENCE
+    return IssuedLease(
+        lease=views.lease(row, tx.now),
+        type=kind,
+        attributes=attributes,
+        value=None if by_reference else Secret(value),
+        credential_reference=reference_to(tx, row, kind, value, attributes) if by_reference else None,
+    )
 
 
 def _equal(**columns: str | None) -> list[Where]:
@@ -394,7 +455,3 @@ def _times(row: LeaseRow) -> dict[str, Any]:
         "expiresAt": rfc3339(from_micros(row.expires_at)),
         "maxExpiresAt": rfc3339(from_micros(row.max_expires_at)),
     }
-
-
-def _audit(tx: Transaction, event: Event, row: LeaseRow, identity: Identity, details: dict[str, Any]) -> None:
-    tx.audit(row.tenant, event, identity, details, credential_name=row.credential_name, lease_id=row.id)

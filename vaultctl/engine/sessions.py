@@ -23,7 +23,7 @@ from vaultctl.domain.secrets import Secret
 from vaultctl.domain.text import check_claims
 from vaultctl.domain.times import to_micros
 from vaultctl.engine import leases, paging, views
-from vaultctl.engine.authentication import session_is_live
+from vaultctl.engine.authentication import SESSION_KINDS, session_is_live
 from vaultctl.engine.free_text import refuse_disclosure
 from vaultctl.engine.refusals import Refused, refuse_if
 from vaultctl.engine.transaction import Transaction
@@ -32,7 +32,7 @@ from vaultctl.store.rows import LeaseRow, SessionRow, TokenRow
 
 
 def open_session(tx: Transaction, caller: Caller, request: ask.OpenSession) -> OpenedSession:
-    """Exchange an agent's token for a session token, bound to the session's id."""
+    """Exchange an agent's token for a session token and a redeem token, bound to the session's id."""
     claimed = check_claims(request.claimed)
     if request.id is not None:
         check_session_id(request.id)
@@ -69,48 +69,34 @@ def open_session(tx: Transaction, caller: Caller, request: ask.OpenSession) -> O
             raise Refused(Refusal("session-ended", taken), caller.tenant, caller.identity, **entry)
         _revoke_tokens(tx, session)
         session = tx.update(session, token_id=caller.token_id or "", last_seen_at=tx.now, expires_at=_expiry(caller))
-    secret = new_token_secret(tx.random)
-    token = tx.insert(
-        TokenRow(
-            tenant=caller.tenant,
-            id=new_id("tok", tx.random),
-            hash=hash_of(secret),
-            kind="session",
-            role=caller.role.value,
-            agent=caller.identity.name,
-            email=None,
-            user_id=None,
-            credentials="[]",
-            max_lease_ttl=None,
-            expires_at=_expiry(caller),
-            parent=caller.token_id,
-            session_id=session_id,
-            created_at=tx.now,
-            created_by=caller.identity.label,
-            rotated_at=None,
-            revoked_at=None,
-        )
-    )
-    exchange = {"tokenId": caller.token_id, "sessionTokenId": token.id, "reopened": reopened or None}
+    token, secret = _mint(tx, caller, session_id, "session")
+    redeem_token, redeem_secret = _mint(tx, caller, session_id, "redeem")
+    exchange = {
+        "tokenId": caller.token_id,
+        "sessionTokenId": token.id,
+        "redeemTokenId": redeem_token.id,
+        "reopened": reopened or None,
+    }
     tx.audit(caller.tenant, Event.TOKEN_EXCHANGED, identity, exchange)
-    return OpenedSession(session=views.session(session, is_live=True), token=secret)
+    return OpenedSession(session=views.session(session, is_live=True), token=secret, redeem_token=redeem_secret)
 
 
-def reissue_session(tx: Transaction, caller: Caller, session_id: str, secret: Secret | None) -> OpenedSession:
-    """Answer again with a session that the same request opened; ``secret`` None: its token is not kept any longer."""
+def reissue_session(tx: Transaction, caller: Caller, session_id: str, secrets: tuple[Secret, ...]) -> OpenedSession:
+    """Answer again with a session that the same request opened; ``secrets`` without its tokens': kept no longer."""
     refuse_if(caller, _may_open(caller))
     row = _reachable(tx, caller, session_id)
     if not session_is_live(row, tx.now):
         raise Conflict("The session that this request opened has ended.", hint="Open a new one.")
     again = f"Open it again, with a new idempotency key: {row.id}"
-    if secret is None:
-        raise Conflict("The token of the session that this request opened is shown no longer.", hint=again)
+    if len(secrets) != len(SESSION_KINDS):
+        raise Conflict("The tokens of the session that this request opened are shown no longer.", hint=again)
+    secret, redeem_secret = secrets
     token = tx.token(hash_of(secret))
     if token is None or token.revoked_at is not None:
         raise Conflict("The session that this request opened was opened again since.", hint=again)
     identity = Identity(type="agent", name=caller.identity.name, session_id=row.id)
     tx.audit(row.tenant, Event.TOKEN_REPLAYED, identity, {"tokenId": caller.token_id, "sessionTokenId": token.id})
-    return OpenedSession(session=views.session(row, is_live=True), token=secret)
+    return OpenedSession(session=views.session(row, is_live=True), token=secret, redeem_token=redeem_secret)
 
 
 def list_sessions(tx: Transaction, caller: Caller, request: ask.ListSessions) -> Page[Session]:
@@ -181,7 +167,7 @@ def identity_of(row: SessionRow) -> Identity:
 
 
 def move_expiry(tx: Transaction, row: SessionRow, expires_at: int) -> None:
-    """Let an active session and its token end with a parent whose expiry has moved."""
+    """Let an active session and its tokens end with a parent whose expiry has moved."""
     tx.update(row, expires_at=expires_at)
     for token in _live_tokens(tx, row):
         tx.update(token, expires_at=expires_at)
@@ -198,6 +184,33 @@ def _may_open(caller: Caller) -> Refusal | None:
             NotAllowed("A session's token opens no other session.", hint="Use the agent's own token."),
         )
     return None
+
+
+def _mint(tx: Transaction, caller: Caller, session_id: str, kind: str) -> tuple[TokenRow, Secret]:
+    """A new token of a session, never wider than the caller's own, which is its parent."""
+    secret = new_token_secret(tx.random)
+    row = tx.insert(
+        TokenRow(
+            tenant=caller.tenant,
+            id=new_id("tok", tx.random),
+            hash=hash_of(secret),
+            kind=kind,
+            role=caller.role.value,
+            agent=caller.identity.name,
+            email=None,
+            user_id=None,
+            credentials="[]",
+            max_lease_ttl=None,
+            expires_at=_expiry(caller),
+            parent=caller.token_id,
+            session_id=session_id,
+            created_at=tx.now,
+            created_by=caller.identity.label,
+            rotated_at=None,
+            revoked_at=None,
+        )
+    )
+    return row, secret
 
 
 def _expiry(caller: Caller) -> int:

@@ -14,7 +14,7 @@ from vaultctl.domain.rules import DEFAULT_TOKEN_TTL, Caller, require_operator, r
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
 from vaultctl.engine import leases, paging, sessions, views
-from vaultctl.engine.authentication import VAULT_TENANT, caller_of, session_is_live
+from vaultctl.engine.authentication import SESSION_KINDS, VAULT_TENANT, caller_of, session_is_live
 from vaultctl.engine.catalogue import reachable_names
 from vaultctl.engine.free_text import refuse_disclosure
 from vaultctl.engine.refusals import refuse_if
@@ -80,7 +80,7 @@ def list_tokens(tx: Transaction, caller: Caller, request: ask.ListTokens) -> Pag
     """Tokens of the tenant, newest first, without those of sessions."""
     refuse_if(caller, require_role(caller, Role.ADMIN))
     limit = paging.page_size(request.limit)
-    conditions = [Where("tenant", "=", caller.tenant), Where("kind", "!=", "session")]
+    conditions = [Where("tenant", "=", caller.tenant), *(Where("kind", "!=", kind) for kind in SESSION_KINDS)]
     if request.cursor:
         conditions.append(Where(("created_at", "id"), "<", paging.decode(request.cursor, int, str)))
     rows = tx.find(TokenRow, *conditions, order="created_at, id", descending=True, limit=limit + 1)
@@ -97,7 +97,7 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
     """Replace a token's secret; id, sessions and leases stay."""
     refuse_if(caller, require_role(caller, Role.ADMIN))
     row = _existing(tx, caller, request.id)
-    if row.kind == "session":
+    if row.kind in SESSION_KINDS:
         raise Conflict("A session's token is not rotated.", hint="Open the session again instead.")
     if row.revoked_at is not None:
         raise Conflict("The token was revoked.", hint="Mint a new one: vaultctl token create")
@@ -116,13 +116,14 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
     return _issued(tx, row, secret)
 
 
-def reissue_token(tx: Transaction, caller: Caller, token_id: str, secret: Secret | None) -> IssuedToken:
-    """Answer again with a token that the same request made before; ``secret`` None: it is not kept any longer."""
+def reissue_token(tx: Transaction, caller: Caller, token_id: str, secrets: tuple[Secret, ...]) -> IssuedToken:
+    """Answer again with a token that the same request made before; ``secrets`` without its: that is kept no longer."""
     refuse_if(caller, require_role(caller, Role.ADMIN))
     row = _existing(tx, caller, token_id)
     anew = f"Replace it: vaultctl token rotate {row.id}"
-    if secret is None:
+    if not secrets:
         raise Conflict("The token that this request made is shown no longer.", hint=anew)
+    secret = secrets[0]
     if row.revoked_at is not None or row.expires_at <= tx.now or row.hash != hash_of(secret):
         raise Conflict("The token that this request made was replaced, or has ended.", hint=anew)
     _audit(tx, caller, Event.TOKEN_REPLAYED, row, {})

@@ -108,6 +108,8 @@ def lease(row: LeaseRow, now: int) -> Lease:
         max_expires_at=from_micros(row.max_expires_at),
         renewals=row.renewals,
         state=state,
+        delivery=Delivery.VALUE if row.delivery is None else Delivery(row.delivery),
+        redeemed_at=_moment(row.redeemed_at),
         renewed_at=_moment(row.renewed_at),
         ended_at=_moment(row.ended_at),
         end_reason=row.end_reason,
@@ -123,7 +125,7 @@ def token(row: TokenRow, now: int) -> Token:
         state = TokenState.EXPIRED if row.expires_at <= now else TokenState.ACTIVE
     return Token(
         id=row.id,
-        kind=cast("Literal['agent', 'human', 'operator', 'session']", row.kind),
+        kind=cast("Literal['agent', 'human', 'operator', 'session', 'redeem']", row.kind),
         role=Role(row.role),
         state=state,
         credentials=tuple(json.loads(row.credentials)),

@@ -25,10 +25,10 @@ from mcp_types import (
 import vaultctl
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, VaultError
-from vaultctl.domain.records import Credential
+from vaultctl.domain.records import Credential, IssuedLease, ResponseFormat
 from vaultctl.domain.text import safe
 from vaultctl.domain.times import rfc3339
-from vaultctl.domain.wire import from_json_object
+from vaultctl.domain.wire import from_json_object, to_json_object
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.session import AgentSession, HeldLease
 
@@ -41,8 +41,9 @@ _LONGEST_CLAIM = 100
 _INSTRUCTIONS = (
     "Credentials come from a vault as leases: each ends, and each is recorded with your purpose. Request a credential "
     "with vault_get_credential when a task needs it, not before; revoke its lease with vault_revoke_lease when the "
-    "task is done. Never repeat a credential's value in an answer, a file, a log or a command line. Answers may hold "
-    "notices about leases that are about to end."
+    "task is done. Never repeat a credential's value in an answer, a file, a log or a command line. A credential may "
+    "come as a reference instead of its value: pass its ref on to a tool that takes the credential, exactly as it is. "
+    "Answers may hold notices about leases that are about to end."
 )
 
 
@@ -54,7 +55,7 @@ class _GetCredential(_Arguments):
     name: str
     purpose: str = ""  # a missing one is refused with the same words as a blank one
     ttl: str | None = None
-    response_format: str = msgspec.field(default="value", name="responseFormat")
+    response_format: ResponseFormat | None = msgspec.field(default=None, name="responseFormat")
 
 
 class _ListCredentials(_Arguments):
@@ -131,16 +132,14 @@ async def _get_credential(session: AgentSession, wanted: _GetCredential, context
         raise InvalidInput(
             "A purpose is required.", hint="Say in one sentence what you need the credential for; it is recorded."
         )
-    if wanted.response_format != "value":
-        raise InvalidInput("This version hands out values only.", hint="Leave responseFormat out.")
     ttl = None if wanted.ttl is None else Duration.parse(wanted.ttl, what="TTL")
-    issued = await session.issue(wanted.name, purpose, ttl, _claims(context))
+    issued = await session.issue(wanted.name, purpose, ttl, _claims(context), wanted.response_format)
     lease = issued.held.lease
     return {
         "leaseId": lease.id,
         "credentialName": lease.credential_name,
         "type": issued.answer.type.value,
-        "value": issued.answer.value.reveal(),
+        **_delivered(issued.answer),
         "ttl": str(lease.ttl),
         **_times(issued.held),
     }
@@ -158,6 +157,13 @@ async def _renew_lease(session: AgentSession, wanted: _OneLease, _: Context) -> 
 async def _revoke_lease(session: AgentSession, wanted: _OneLease, _: Context) -> JSON:
     lease = await session.revoke(wanted.lease_id)
     return {"leaseId": lease.id, "state": lease.state.value}
+
+
+def _delivered(answer: IssuedLease) -> JSON:
+    """The value, or the reference that stands for it."""
+    if answer.value is not None:
+        return {"value": answer.value.reveal()}
+    return {"credentialReference": to_json_object(answer.credential_reference)}
 
 
 def _times(held: HeldLease) -> JSON:
@@ -223,8 +229,26 @@ _NOTICES = {
 _TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
 
 
-def _answer(**properties: Any) -> JSON:
-    return _schema({**properties, "notices": _NOTICES}, required=list(properties))
+_REFERENCE = {
+    **_schema(
+        {
+            "ref": {
+                "type": "string",
+                "description": "Write this, exactly as it is, where a tool takes the credential.",
+            },
+            "preview": {"type": "string", "description": "The value's last characters."},
+            "metadata": {**_TEXTS, "description": "What is known of the credential and is not secret."},
+        },
+        required=["ref", "metadata"],
+    ),
+    "description": "Stands for the value, which you are not given.",
+}
+
+
+def _answer(one_of: tuple[str, ...] = (), **properties: Any) -> JSON:
+    required = [name for name in properties if name not in one_of]
+    schema = _schema({**properties, "notices": _NOTICES}, required=required)
+    return schema | ({"oneOf": [{"required": [name]} for name in one_of]} if one_of else {})
 
 
 _TOOLS: dict[str, _Tool[Any]] = {
@@ -237,7 +261,9 @@ _TOOLS: dict[str, _Tool[Any]] = {
                 description=(
                     "Get a credential (an API key, an SSH key, a database URL…) from the vault as a lease that ends. "
                     "Request it when you are about to use it, and only what the task needs. The value is in this "
-                    "answer alone: use it, but never repeat it in an answer, a file, a log or a command line. "
+                    "answer alone: use it, but never repeat it in an answer, a file, a log or a command line. Some "
+                    "credentials come as a credentialReference instead: pass its ref on to a tool that takes the "
+                    "credential, exactly as it is, and the value takes its place there. "
                     "When you are done, call vault_revoke_lease with the leaseId. If the task takes longer than the "
                     "lease, call vault_renew_lease before expiresAt; after maxExpiresAt request the credential again."
                 ),
@@ -266,17 +292,22 @@ _TOOLS: dict[str, _Tool[Any]] = {
                         },
                         "responseFormat": {
                             "type": "string",
-                            "enum": ["value"],
-                            "description": "How the credential is delivered: value, which is also the default.",
+                            "enum": [known.value for known in ResponseFormat],
+                            "description": (
+                                "How you want the credential: its value, or a reference to it that you pass on to a "
+                                "tool. Leave it out for what is usual; where only references are given, one is given."
+                            ),
                         },
                     },
                     required=["name", "purpose"],
                 ),
                 output_schema=_answer(
+                    ("value", "credentialReference"),
                     leaseId={"type": "string"},
                     credentialName={"type": "string"},
                     type={"type": "string"},
                     value={"type": "string", "description": "The secret itself. Never repeat it."},
+                    credentialReference=_REFERENCE,
                     ttl={"type": "string", "description": "The TTL that was granted."},
                     expiresAt=_EXPIRES_AT,
                     maxExpiresAt=_MAX_EXPIRES_AT,

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import anyio
+from msgspec import structs
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
@@ -24,7 +25,7 @@ from vaultctl.domain.errors import (
     VaultError,
     VaultUnavailable,
 )
-from vaultctl.domain.records import Credential, IssuedLease, Lease, LeaseState
+from vaultctl.domain.records import Credential, IssuedLease, Lease, LeaseState, ResponseFormat
 from vaultctl.domain.secrets import Secret
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.settings import Settings
@@ -79,7 +80,7 @@ class HeldLease:
 
 @dataclass
 class Issued:
-    """A lease just issued: how this server sees it, and the answer with the value."""
+    """A lease just issued: how this server sees it, and the answer with the value or the reference."""
 
     held: HeldLease
     answer: IssuedLease
@@ -150,11 +151,21 @@ class AgentSession:
         notices, self._notices = self._notices, []
         return notices
 
-    async def issue(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> Issued:
+    async def issue(
+        self,
+        name: str,
+        purpose: str,
+        ttl: Duration | None,
+        claimed: Mapping[str, str],
+        response_format: ResponseFormat | None = None,
+    ) -> Issued:
         """Lease a credential. A lease that comes too late for whoever asked is revoked at once."""
-        issued = await self._call(
-            lambda: self._issue(name, purpose, ttl, claimed), undo=lambda late: self._discard(late.held)
+        if self.settings.response_format is ResponseFormat.REFERENCE:  # whatever the model asks for
+            response_format = ResponseFormat.REFERENCE
+        wanted = ask.CreateLease(
+            credential_name=name, ttl=ttl, purpose=purpose, response_format=response_format, claimed=dict(claimed)
         )
+        issued = await self._call(lambda: self._issue(wanted), undo=lambda late: self._discard(late.held))
         self.wake()
         return issued
 
@@ -246,25 +257,24 @@ class AgentSession:
 
     # What follows has its turn.
 
-    async def _issue(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> Issued:
-        wanted = ttl or self.settings.default_ttl
+    async def _issue(self, wanted: ask.CreateLease) -> Issued:
+        ttl = wanted.ttl or self.settings.default_ttl
         most = self.settings.max_ttl
-        if wanted and most:
-            wanted = min(wanted, most)
-        issued = await self._create(name, purpose, wanted, claimed)
+        if ttl and most:
+            ttl = min(ttl, most)
+        issued = await self._create(wanted, ttl)
         if most and issued.lease.ttl > most:
             # The credential's own default is longer than this server may hold a lease. Only the vault knew it.
             too_long = issued.lease.id
             try:
-                issued = await self._create(name, purpose, most, claimed)
+                issued = await self._create(wanted, most)
             finally:
                 with suppress(VaultError):  # still held, so the end releases it
                     await self._discard(self._held[too_long])
         return Issued(self._held[issued.lease.id], issued)
 
-    async def _create(self, name: str, purpose: str, ttl: Duration | None, claimed: Mapping[str, str]) -> IssuedLease:
-        wanted = ask.CreateLease(credential_name=name, ttl=ttl, purpose=purpose, claimed=dict(claimed))
-        issued = await self._vault.perform(wanted)
+    async def _create(self, wanted: ask.CreateLease, ttl: Duration | None) -> IssuedLease:
+        issued = await self._vault.perform(structs.replace(wanted, ttl=ttl))
         self._held[issued.lease.id] = HeldLease(issued.lease, self._limit(issued.lease))
         return issued
 

@@ -19,6 +19,7 @@ from vaultctl.client.contexts import Server, chosen_server
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput, NotAuthenticated
 from vaultctl.domain.names import check_name, check_session_id
+from vaultctl.domain.records import ResponseFormat
 from vaultctl.domain.secrets import Secret
 
 FILE_NAME = ".vault-mcp.json"
@@ -54,6 +55,7 @@ class Settings:
         auto_renew: Whether leases are renewed without being asked.
         renew_before_expiry: How long before its end a lease is renewed.
         log_level: One of :data:`LOG_LEVELS`.
+        response_format: How credentials are delivered; ``reference`` can't be overruled by a model, ``value`` can.
     """
 
     token: Secret
@@ -68,6 +70,7 @@ class Settings:
     auto_renew: bool = False
     renew_before_expiry: Duration = DEFAULT_RENEW_BEFORE_EXPIRY
     log_level: str = "info"
+    response_format: ResponseFormat = ResponseFormat.VALUE
 
 
 class _Setting(NamedTuple):
@@ -147,7 +150,6 @@ def load(
     else:
         server = chosen_server(base_url=base_url, context=context, database=database, home=home, environ=variables)
     tenant = get("tenant", lambda text: check_name(text, "tenant")) or (server.tenant if server else None)
-    get("responseFormat", _response_format)
     auto_renew = found.get("autoRenew")
     if auto_renew is not None and not isinstance(auto_renew.value, bool):
         raise InvalidInput("autoRenew is neither true nor false.", hint="Write true or false, without quotes.")
@@ -174,6 +176,7 @@ def load(
         auto_renew=auto_renew.value if auto_renew else False,
         renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or DEFAULT_RENEW_BEFORE_EXPIRY,
         log_level=get("logLevel", _log_level) or "info",
+        response_format=get("responseFormat", _response_format) or ResponseFormat.VALUE,
     )
 
 
@@ -262,11 +265,8 @@ def _log_level(text: str) -> str:
     return text.lower()
 
 
-def _response_format(text: str) -> str:
-    if text == "reference":
-        raise InvalidInput(
-            "References come later.", hint='This version hands out values only: write "value" or leave it out.'
-        )
-    if text != "value":
-        raise InvalidInput("That is not a response format.", hint='Write "value" or leave it out.')
-    return text
+def _response_format(text: str) -> ResponseFormat:
+    for known in ResponseFormat:
+        if text == known.value:
+            return known
+    raise InvalidInput("That is not a response format.", hint='Write "value" or "reference".')

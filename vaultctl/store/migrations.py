@@ -199,4 +199,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    Migration(
+        3,
+        (
+            "ALTER TABLE leases ADD COLUMN delivery TEXT",
+            "ALTER TABLE leases ADD COLUMN redeemed_at BIGINT",
+        ),
+    ),
 )

@@ -169,6 +169,8 @@ class LeaseRow(Row, frozen=True):
     state: str
     ended_at: int | None
     end_reason: str | None
+    delivery: str | None = None
+    redeemed_at: int | None = None
     mac: bytes = b""
 
 

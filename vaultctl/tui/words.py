@@ -33,6 +33,7 @@ _KINDS = {
     Event.LEASE_RENEWED: Kind("↻", "renewed", "calm"),
     Event.LEASE_EXPIRED: Kind("○", "expired", "faint"),
     Event.LEASE_REVOKED: Kind("⊘", "revoked", "warn"),
+    Event.LEASE_REDEEMED: Kind("◆", "redeemed", "good"),
     Event.LEASE_DENIED: Kind("✖", "DENIED", "alarm"),
     Event.ACCESS_DENIED: Kind("✖", "DENIED", "alarm"),
     Event.SESSION_STARTED: Kind("▸", "session", "plain"),

@@ -10,6 +10,8 @@ from vaultctl.domain.records import CredentialType
 LONGEST_VALUE = 65_536
 """Bytes in UTF-8 that a value has at most."""
 _SHORTEST_FRAGMENT = 4
+_SHORTEST_PREVIEWED = 20
+_PREVIEWED = 4
 _SHORTEST_LINE = 16
 
 
@@ -55,6 +57,17 @@ def validate(type: CredentialType, value: str) -> dict[str, str]:
 def fragments(type: CredentialType, value: str) -> tuple[str, ...]:
     """The texts whose appearance in free text would give ``value`` away, or what is secret in it."""
     return tuple(it for it in _secrets(type, value) if len(it) >= _SHORTEST_FRAGMENT)
+
+
+def preview(type: CredentialType, value: str) -> str | None:
+    """``****`` and the last four characters of ``value``; None where they are too much of it, or say nothing."""
+    text = value.strip()
+    shown = text[-_PREVIEWED:]
+    if len(text) < _SHORTEST_PREVIEWED or "\n" in text or not (shown.isascii() and shown.isprintable()):
+        return None
+    # What is secret in a longer text, a password at the end of a URL for example, may be short itself.
+    short = (part for part in _secrets(type, value) if len(part) < _SHORTEST_PREVIEWED)
+    return None if any(shown in part or part in shown for part in short) else f"****{shown}"
 
 
 def _attributes(type: CredentialType, value: str) -> dict[str, str]:

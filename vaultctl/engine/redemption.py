@@ -1,0 +1,58 @@
+"""The operation that gives a value for the reference of a lease: once, to the runtime that keeps it from the model."""
+
+from typing import Any
+
+from vaultctl.domain import requests as ask
+from vaultctl.domain.errors import Conflict, NotFound
+from vaultctl.domain.records import CredentialType, Delivery, Event, RedeemedLease
+from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.domain.secrets import Secret
+from vaultctl.engine import leases, views
+from vaultctl.engine.references import is_reference_to
+from vaultctl.engine.refusals import refuse_if
+from vaultctl.engine.transaction import Transaction
+from vaultctl.store.rows import LeaseRow
+
+
+def redeem_lease(tx: Transaction, caller: Caller, request: ask.RedeemLease) -> RedeemedLease:
+    """Exchange the reference of a lease for the value of the version that was leased. Rule 2 is judged anew."""
+    row = leases.reachable(tx, caller, request.id)
+    already = Conflict("The reference was redeemed already.", hint="Request a new lease, and redeem its reference.")
+    return _redeem(tx, caller, row, request.ref, None if row.redeemed_at is None else Refusal("redeemed", already))
+
+
+def redeem_again(tx: Transaction, caller: Caller, request: ask.RedeemLease) -> RedeemedLease:
+    """Answer again with the value that the same request was given, while the lease is active and all else holds.
+
+    That is no second redemption: whoever repeats it has the redeem token, the reference and the idempotency key.
+    """
+    return _redeem(tx, caller, leases.reachable(tx, caller, request.id), request.ref, None, again=True)
+
+
+def _redeem(
+    tx: Transaction, caller: Caller, row: LeaseRow, ref: str, used: Refusal | None, *, again: bool = False
+) -> RedeemedLease:
+    entry: dict[str, Any] = {"event": Event.LEASE_DENIED, "credential_name": row.credential_name, "lease_id": row.id}
+    if row.delivery != Delivery.REFERENCE or not is_reference_to(tx, row, ref):
+        unknown = NotFound("The lease has no such reference.", hint="Send the ref that the lease was issued with.")
+        refuse_if(caller, Refusal("no-such-reference", unknown), **entry)
+    leases.refuse_ended(tx, caller, row, entry)
+    refuse_if(caller, used, **entry)
+    _, credential = leases.judge_anew(tx, caller, row, entry)
+    version = leases.leased_version(tx, row)
+    value = tx.unseal_value(version)
+    if not again:
+        row = tx.update(row, redeemed_at=tx.now)
+    leases.audit(
+        tx,
+        Event.LEASE_REPLAYED if again else Event.LEASE_REDEEMED,
+        row,
+        caller.identity,
+        {"credentialVersion": row.credential_version, "tokenId": caller.token_id},
+    )
+    return RedeemedLease(
+        lease=views.lease(row, tx.now),
+        type=CredentialType(credential.type),
+        value=Secret(value),
+        attributes=views.credential_version(version, row.credential_version).attributes,
+    )
