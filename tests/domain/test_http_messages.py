@@ -37,6 +37,8 @@ def of_type(hint: Any, optional: bool) -> st.SearchStrategy[Any]:
         return DURATIONS
     if hint is datetime:
         return DATES
+    if hint is int:
+        return st.integers(-(10**18), 10**18)
     if hint is Policy:
         return st.builds(Policy, default_lease_ttl=st.none() | DURATIONS, max_lease_ttl=st.none() | DURATIONS)
     if hint is AllowedIdentity:

@@ -81,6 +81,7 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.OpenSession: (agent, lambda: ask.OpenSession()),
         ask.TouchSession: (session, lambda: ask.TouchSession()),
         ask.EndSession: (agent, lambda: ask.EndSession(id=perform(agent, ask.OpenSession()).session.id)),
+        ask.RotateKek: (admin, lambda: ask.RotateKek(id="my-org")),
         ask.CreateTenant: (crowd.owner(), lambda: ask.CreateTenant(id="third-org")),
     }
 

@@ -5,14 +5,17 @@ Each line is printed after the call that it tells of has returned: ``what id num
 
 import os
 import random
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 
 from vaultctl import Vault
+from vaultctl.client.root_key import move_root_key, rotate_root_key
 from vaultctl.client.setup import initialise
 from vaultctl.domain.errors import VaultError
+from vaultctl.domain.secrets import Secret
 
 
 def say(*words: object) -> None:
@@ -76,8 +79,27 @@ def use(home: str, seed: str) -> None:
                 act()
 
 
-def found_killed_at(home: str, step: int) -> None:
-    """Create a vault, and be killed at the ``step``-th thing that it does to files or databases."""
+def rewrap(home: str) -> None:
+    """Rotate the tenant's key-encryption key again and again, in small steps, until the end."""
+    owner = Vault.embedded(home=home)
+    say("ready", "-", 0)
+    version = None
+    while True:
+        state = owner.tenants.rotate_kek("my-org", version=version, limit=3)
+        say("rewrapped", "-", state.version)
+        version = state.version if state.remaining else None
+
+
+WORK: dict[str, Callable[[str], object]] = {
+    "found": lambda home: initialise(tenant="my-org", home=home, root_key="file"),
+    "rotate": lambda home: rotate_root_key(home=home),
+    "move": lambda home: move_root_key("file", home=home, ask_passphrase=lambda: Secret(PASSPHRASE)),
+}
+PASSPHRASE = "correct horse battery"
+
+
+def killed_at(work: str, home: str, step: int) -> None:
+    """Do some work, and be killed at the ``step``-th thing that it does to files or databases."""
     left = step
 
     def hook(event: str, _: object) -> None:
@@ -88,15 +110,17 @@ def found_killed_at(home: str, step: int) -> None:
                 os.kill(os.getpid(), 9)
 
     sys.addaudithook(hook)
-    initialise(tenant="my-org", home=home, root_key="file")
+    WORK[work](home)
     say("done", "-", step - left)
 
 
 def main() -> None:
-    """``use HOME SEED``, ``found HOME``, or ``steps HOMES COUNT``."""
+    """``use HOME SEED``, ``rewrap HOME``, ``found HOME``, or ``steps WORK HOMES FIRST LAST [TEMPLATE]``."""
     match sys.argv[1:]:
         case ["use", home, seed]:
             use(home, seed)
+        case ["rewrap", home]:
+            rewrap(home)
         case ["found", home]:
             warm_up()
             say("ready", "-", 0)
@@ -104,12 +128,14 @@ def main() -> None:
             started = time.monotonic()
             initialise(tenant="my-org", home=home, root_key="file")
             say("done", "-", int((time.monotonic() - started) * 1_000_000))
-        case ["steps", homes, first, last]:
+        case ["steps", work, homes, first, last, *template]:
             warm_up()
             for step in range(int(first), int(last)):
+                for home in template:  # work on a copy of it
+                    shutil.copytree(home, f"{homes}/{step}")
                 child = os.fork()
                 if child == 0:
-                    found_killed_at(f"{homes}/{step}", step)
+                    killed_at(work, f"{homes}/{step}", step)
                     os._exit(0)
                 _, status = os.waitpid(child, 0)
                 say("killed" if os.WIFSIGNALED(status) else "finished", "-", step)
@@ -123,6 +149,7 @@ def warm_up() -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         initialise(tenant="my-org", home=directory, root_key="file")
+        rotate_root_key(home=directory)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from msgspec.structs import replace
 
 from tests.security import crashing
 from vaultctl import Vault
 from vaultctl.client.doctor import diagnose
+from vaultctl.client.home import load_settings, locate
+from vaultctl.client.root_key import move_root_key, show_root_key
 from vaultctl.client.setup import initialise
+from vaultctl.crypto.root_keys import ProviderContext, passphrase
 from vaultctl.domain.errors import AlreadyExists, VaultMissing
 from vaultctl.domain.records import AuditEntry
-from vaultctl.store.rows import CredentialRow, EntryRow, LeaseRow, LogRow, SessionRow, TokenRow, VersionRow
+from vaultctl.domain.secrets import Secret
+from vaultctl.store.rows import CredentialRow, EntryRow, KeyRow, LeaseRow, LogRow, SessionRow, TokenRow, VersionRow
 from vaultctl.store.sqlite import SqliteStore
 
 ROUNDS = 15
@@ -216,8 +223,14 @@ def test_a_vault_that_is_killed_while_it_is_created_is_whole_or_not_there_at_eve
     fast_path: Path, start: Start
 ) -> None:
     """Every file that is opened, linked, renamed or removed, and every database that is opened, is a step."""
-    half = 40
-    processes = [start("steps", str(fast_path), *span) for span in (("1", str(half)), (str(half), str(STEPS_AT_MOST)))]
+    for step in killed_at_every_step(start, "found", fast_path, half=40):
+        assert_there_is_a_whole_vault_or_none(fast_path / str(step), f"step {step}")
+
+
+def killed_at_every_step(start: Start, work: str, homes: Path, *template: Path, half: int) -> list[int]:
+    """Do ``work`` in a home for each of its steps, killed there, two of them at a time; answers the steps."""
+    spans = (("1", str(half)), (str(half), str(STEPS_AT_MOST)))
+    processes = [start("steps", work, str(homes), *span, *map(str, template)) for span in spans]
     said = []
     for process in processes:
         output, _ = process.communicate(timeout=60)
@@ -225,8 +238,7 @@ def test_a_vault_that_is_killed_while_it_is_created_is_whole_or_not_there_at_eve
     steps = {int(one.extra): one.what for one in said if one.what in ("killed", "finished")}
     assert len(steps) > 20
     assert "finished" in steps.values(), "the last step was not reached"
-    for step in steps:
-        assert_there_is_a_whole_vault_or_none(fast_path / str(step), f"step {step}")
+    return list(steps)
 
 
 def test_a_vault_that_is_killed_at_any_moment_of_its_creation_is_whole_or_not_there(
@@ -248,3 +260,80 @@ def test_a_vault_that_is_killed_at_any_moment_of_its_creation_is_whole_or_not_th
         outcomes.append((tmp_path / str(number - 1) / "vault.db").exists())
         assert_there_is_a_whole_vault_or_none(tmp_path / str(number - 1), f"seed {seed}, round {number}")
     assert outcomes[0]
+
+
+# Rotating keys
+
+
+def stocked(home: Path, count: int) -> list[str]:
+    """A new vault with so many values."""
+    initialise(tenant="my-org", home=home, root_key="file")
+    values = [f"value-number-{n:03}" for n in range(count)]
+    with Vault.embedded(home=home) as owner:
+        for n, value in enumerate(values):
+            owner.credentials.create(f"c-{n:03}", "generic-secret", value)
+    return values
+
+
+def assert_all_values_are_there(home: Path, values: list[str], where: str) -> None:
+    with Vault.embedded(home=home) as owner:
+        found = [owner.leases.create(f"c-{n:03}").value.reveal() for n in range(len(values))]
+        assert found == values, where
+        assert owner._adapter._engine.inspect() == ([], []), where  # type: ignore[attr-defined]
+
+
+def test_a_rotation_of_a_tenants_key_that_is_killed_again_and_again_loses_no_value(
+    tmp_path: Path, start: Start
+) -> None:
+    seed = os.environ.get("VAULTCTL_TEST_SEED") or str(random.SystemRandom().randrange(10**9))
+    chance = random.Random(seed)
+    home = tmp_path / "home"
+    values = stocked(home, 10)
+    steps = 0
+    waiting = start("rewrap", str(home))
+    for number in range(6):
+        process, waiting = waiting, start("rewrap", str(home))
+        wait_until_ready(process)
+        steps += len(heard(process, chance.uniform(0.01, 0.1)))
+        assert_all_values_are_there(home, values, f"seed {seed}, round {number}")
+    assert steps > 6
+    with Vault.embedded(home=home) as owner:
+        owner.tenants.rotate_kek("my-org")
+    store = SqliteStore(home / "vault.db")
+    with store.read() as tx:
+        assert len([row for row in tx.find(KeyRow) if (row.tenant, row.purpose) == ("my-org", "kek")]) == 1
+    store.close()
+    assert_all_values_are_there(home, values, f"seed {seed}, at the end")
+
+
+def seal_cheaply(home: Path) -> None:
+    """Seal the root key so that opening it takes no time, since that happens a hundred times."""
+    secret = Secret(crashing.PASSPHRASE)
+    root = passphrase.load(show_root_key(home=home).key_id, ProviderContext(home, "", environ=os.environ))
+    cheap = passphrase._Sealed(root.id, os.urandom(16), os.urandom(12), b"", passes=1, lanes=1, memory_kib=128)
+    key = passphrase._derive(secret, cheap)
+    ciphertext = AESGCM(key).encrypt(cheap.nonce, root.key, cheap.associated_data)
+    (home / "root.key.sealed").write_bytes(msgspec.json.encode(replace(cheap, ciphertext=ciphertext)))
+
+
+@pytest.mark.parametrize("work", ["rotate", "move"])
+def test_a_root_key_that_is_changed_and_killed_at_every_step_opens_all_and_leaves_no_other(
+    fast_path: Path, start: Start, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = fast_path / "template"
+    values = stocked(template, 2)
+    if work == "move":
+        monkeypatch.setenv("VAULT_PASSPHRASE", crashing.PASSPHRASE)
+        move_root_key("passphrase", home=template)
+        seal_cheaply(template)
+    ids = {show_root_key(home=template).key_id}
+    homes = fast_path / "homes"
+    homes.mkdir()
+    for step in killed_at_every_step(start, work, homes, template, half=60):
+        home, where = homes / str(step), f"step {step}"
+        assert_all_values_are_there(home, values, where)
+        assert load_settings(locate(home)).other_root_key is None, where
+        keys = [path.name for path in home.iterdir() if "root.key" in path.name]
+        assert keys in (["root.key"], ["root.key.sealed"]), where
+        ids.add(show_root_key(home=home).key_id)
+    assert (len(ids) > 1) == (work == "rotate")

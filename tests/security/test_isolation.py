@@ -33,7 +33,7 @@ WHAT_AN_ID_NAMES: dict[type[ask.Request[Any]], str] = {
     **dict.fromkeys((ask.GetLease, ask.RenewLease, ask.RedeemLease, ask.RevokeLease), "lease"),
     **dict.fromkeys((ask.GetToken, ask.RotateToken, ask.RevokeToken), "token"),
     **dict.fromkeys((ask.OpenSession, ask.GetSession, ask.EndSession), "session"),
-    **dict.fromkeys((ask.CreateTenant, ask.GetTenant, ask.UpdateTenant), "tenant"),
+    **dict.fromkeys((ask.CreateTenant, ask.GetTenant, ask.UpdateTenant, ask.RotateKek), "tenant"),
 }
 WHAT_A_FIELD_NAMES = {
     **dict.fromkeys(("name", "credential_name"), "credential"),
@@ -50,6 +50,7 @@ OTHER_FIELDS: dict[str, Any] = {
     "metadata": {"note": "mine"},
     "policy": Policy(),
     "limit": 1_000,
+    "version": None,
     "cursor": None,
     "ttl": Duration.parse("1h"),
     "purpose": "Looking around",

@@ -33,6 +33,7 @@ COMMANDS = {
     "audit": ("vaultctl.cli.audit", "What happened: every access and every refusal."),
     "dashboard": ("vaultctl.cli.dashboard", "Live leases, renewals and refusals, in this terminal."),
     "tenant": ("vaultctl.cli.tenant", "Tenants and their settings."),
+    "root-key": ("vaultctl.cli.root_key", "The key that all others are wrapped by, and where it is kept."),
     "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
     "server": ("vaultctl.cli.server", "The HTTP server of a team's vault."),
 }

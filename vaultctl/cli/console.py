@@ -25,6 +25,11 @@ def say(text: str) -> None:
     _write(f"{_safe(text)}\n")
 
 
+def redraw(text: str) -> None:
+    """Put ``text`` in the place of the terminal's current line, which stays the current one."""
+    _write(f"\r\x1b[K{_safe(text)}")
+
+
 def warn(text: str, hint: str = "") -> None:
     """Something that is not wrong but wants attention."""
     _labelled("warning", "33", text, hint)

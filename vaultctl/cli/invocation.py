@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vaultctl.domain.errors import InvalidInput, NotAuthenticated, VaultUnavailable
+from vaultctl.domain.errors import InvalidInput, NotAllowed, NotAuthenticated, VaultUnavailable
 
 if TYPE_CHECKING:
     from vaultctl.client import Vault
@@ -87,6 +87,19 @@ class Invocation:
             else "Unset VAULT_BASE_URL to use the vault on this machine.",
         )
 
+    def require_owner(self, what: str) -> None:
+        """Refuse unless the vault of this machine is meant, by its owner.
+
+        Raises:
+            NotAllowed: There is a token, and ``what`` is for whoever holds the root key.
+            VaultError: As for :meth:`require_here`.
+        """
+        self.require_here(what)
+        if "VAULT_TOKEN" in os.environ:
+            raise NotAllowed(
+                f"{what} and for its owner, and VAULT_TOKEN is set.", hint="Unset VAULT_TOKEN to act as the owner."
+            )
+
     @contextmanager
     def vault(self) -> Iterator["Vault"]:
         """The vault as the caller that the environment names: its token's, at a server also that of the login.
@@ -122,10 +135,11 @@ class Invocation:
             yield vault
 
 
-def passphrase_prompt(*, confirm: bool = False) -> "Callable[[], Secret] | None":
+def passphrase_prompt(what: str = "Passphrase", *, confirm: bool = False) -> "Callable[[], Secret] | None":
     """What asks for the passphrase; None where there is nobody to ask.
 
     Args:
+        what: How it is called.
         confirm: Ask twice, for a passphrase that is new.
     """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -134,7 +148,7 @@ def passphrase_prompt(*, confirm: bool = False) -> "Callable[[], Secret] | None"
     def ask() -> "Secret":
         from vaultctl.cli.console import ask_hidden
 
-        return ask_hidden("Passphrase", confirm=confirm)
+        return ask_hidden(what, confirm=confirm)
 
     return ask
 

@@ -8,7 +8,7 @@ from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import invocation, noun, verb
 from vaultctl.cli.columns import Column
-from vaultctl.domain.errors import InvalidInput
+from vaultctl.domain.errors import InvalidInput, VerificationFailed
 
 app = noun("tenant", "vaultctl tenant list")
 
@@ -40,6 +40,16 @@ MaxLeaseTTL = Annotated[
 Tenant = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="Which one; else the one that you work in.", show_default=False)
 ]
+
+
+_ROTATED = [
+    Column("tenant", lambda r: r.id),
+    Column("key version", lambda r: r.version),
+    Column("remaining", lambda r: r.remaining),
+]
+
+_STEP = 500
+"""Data keys that are rewrapped in one transaction, which others wait for."""
 
 
 @verb(app, "create", "vaultctl tenant create staging --max-lease-ttl 8h")
@@ -93,3 +103,36 @@ def set_settings(
             name or vault.whoami().tenant, default_lease_ttl=default_lease_ttl, max_lease_ttl=max_lease_ttl
         )
     output.one(run, tenant, _COLUMNS, lambda t: t.id)
+
+
+@verb(app, "rotate-kek", "vaultctl tenant rotate-kek")
+def rotate_kek(ctx: typer.Context, name: Tenant = None, dry_run: opt.DryRun = False) -> None:
+    """Make a new key-encryption key, and rewrap the data keys of all credentials by it. Values stay as they are.
+
+    It works in short steps while the vault is in use. If it is interrupted, run it again: it goes on where it was.
+    """
+    run = invocation(ctx)
+    with run.vault() as vault:
+        tenant = vault.tenants.get(name or vault.whoami().tenant).id
+        if dry_run:
+            run.tell(f"Would make a new key-encryption key for {tenant}, and rewrap all its data keys by it.")
+            return
+        from vaultctl.cli.progress import progress
+
+        with progress("Rewrapping", quiet=run.quiet) as advance:
+            state = first = vault.tenants.rotate_kek(tenant, limit=_STEP)
+            while state.remaining:
+                advance(first.remaining - state.remaining, first.remaining)
+                before, state = state, vault.tenants.rotate_kek(tenant, version=first.version, limit=_STEP)
+                if state.remaining and state.remaining >= before.remaining:
+                    raise _spoiled(tenant, state.remaining)
+    run.tell(f"The key-encryption key of {tenant} is at version {first.version}; earlier versions are destroyed.")
+    output.one(run, state, _ROTATED, lambda r: str(r.version))
+
+
+def _spoiled(tenant: str, count: int) -> VerificationFailed:
+    return VerificationFailed(
+        f"{opt.count(count, 'data key')} of {tenant} can't be rewrapped: something other than the vault changed their "
+        "rows. The earlier key-encryption key stays.",
+        hint="See which they are: vaultctl doctor. Restore them from a backup, or delete those credentials.",
+    )

@@ -33,6 +33,7 @@ from vaultctl.domain.records import (
     Event,
     IssuedLease,
     IssuedToken,
+    KekRotation,
     Lease,
     LeaseState,
     OpenedSession,
@@ -438,3 +439,7 @@ class AsyncTenants(_Noun):
     ) -> Tenant:
         """Change settings; what is None stays. Needs the role admin in the tenant."""
         return await self._adapter.perform(asking.update_tenant(id, default_lease_ttl, max_lease_ttl))
+
+    async def rotate_kek(self, id: str, *, version: int | None = None, limit: int = ask.PAGE_SIZE) -> KekRotation:
+        """One step of a rotation of the key-encryption key; go on until ``remaining`` is 0. Needs the role admin."""
+        return await self._adapter.perform(ask.RotateKek(id=id, version=version, limit=limit))

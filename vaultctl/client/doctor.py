@@ -106,6 +106,13 @@ def _mode(path: Path) -> int:
 
 def _root_key(place: Home, settings: Settings) -> Iterator[Finding]:
     provider = settings.root_key.provider
+    if settings.other_root_key is not None:
+        yield Finding(
+            check="root key",
+            level="warning",
+            message="A rotation or a move of the root key was interrupted, or is going on.",
+            hint="The next command that opens the vault finishes or undoes it: vaultctl status",
+        )
     problems = describe_root_key(settings.root_key, provider_context(place, None))
     for text in problems:
         yield Finding(check="root key", level="problem", message=text)
@@ -147,7 +154,7 @@ def _database(
     finally:
         store.close()
     try:
-        _, engine = open_engine(place, settings, database, ask_passphrase)
+        _, engine = open_engine(place, settings, database, ask_passphrase, mends=False)
     except VaultError as error:
         yield problem("unlock", error)
         return

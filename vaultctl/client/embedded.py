@@ -12,10 +12,10 @@ from vaultctl.client.adapters import OnState
 from vaultctl.client.database import named_database, open_store
 from vaultctl.client.following import poll
 from vaultctl.client.home import Home, Settings, load_settings, locate
-from vaultctl.crypto.root_keys import ProviderContext, load_root_key
+from vaultctl.crypto.root_keys import ProviderContext, RootKey, load_root_key
 from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import VaultError, VaultUnavailable
+from vaultctl.domain.errors import VaultError, VaultLocked, VaultUnavailable
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import AuditEntry, Identity
 from vaultctl.domain.secrets import Secret
@@ -86,22 +86,75 @@ def open_embedded(
     return EmbeddedAdapter(engine, principal)
 
 
+class AskedOnce:
+    """Asks a person for the passphrase the first time, and knows it from then on."""
+
+    def __init__(self, ask: Callable[[], Secret]) -> None:
+        self._ask = ask
+        self.known: Secret | None = None
+
+    def __call__(self) -> Secret:
+        """The passphrase."""
+        if self.known is None:
+            self.known = self._ask()
+        return self.known
+
+
 def open_engine(
-    place: Home, settings: Settings, database: str | None, ask_passphrase: Callable[[], Secret] | None
+    place: Home,
+    settings: Settings,
+    database: str | None,
+    ask_passphrase: Callable[[], Secret] | None,
+    *,
+    mends: bool = True,
 ) -> tuple[Store, Engine]:
     """The store and the engine of the vault in ``place``.
+
+    Args:
+        place: The vault's home.
+        settings: What is noted there.
+        database: The store, if another one is named.
+        ask_passphrase: Asks for the passphrase.
+        mends: Finish or undo a rotation or a move of the root key that was interrupted.
 
     Raises:
         VaultMissing: There is no database.
         VaultLocked: The root key can't be had, or is another vault's.
     """
     store = open_store(named_database(place, database, settings.database))
+    ask = None if ask_passphrase is None else AskedOnce(ask_passphrase)
     try:
-        root = load_root_key(settings.root_key, provider_context(place, ask_passphrase))
-        return store, Engine(store, root)
+        root = _root_key(place, settings, store, ask, mends=mends)
+        return store, Engine(store, root, find_root=lambda key_id: _find_root_key(key_id, place, ask))
     except BaseException:
         store.close()
         raise
+
+
+def _root_key(place: Home, settings: Settings, store: Store, ask: AskedOnce | None, *, mends: bool) -> RootKey:
+    context = provider_context(place, ask)
+    if settings.other_root_key is None:
+        try:
+            return load_root_key(settings.root_key, context)
+        except VaultLocked:
+            if load_settings(place) == settings:  # else it was changed just now
+                raise
+    from vaultctl.client.root_key import root_key_in_use
+
+    return root_key_in_use(place, store, context, mends=mends)
+
+
+def _find_root_key(key_id: str, place: Home, ask: AskedOnce | None) -> RootKey:
+    """The root key of that id, that another process has rotated to. Nobody is asked for it in the middle of a request.
+
+    Raises:
+        VaultLocked: It is not noted here, or can't be had.
+    """
+    settings = load_settings(place)
+    for config in (settings.root_key, settings.other_root_key):
+        if config is not None and config.key_id == key_id:
+            return load_root_key(config, provider_context(place, ask if ask is not None and ask.known else None))
+    raise VaultLocked("The root key was rotated elsewhere.", hint="Bring its copy here, and start again.")
 
 
 def provider_context(place: Home, ask_passphrase: Callable[[], Secret] | None) -> ProviderContext:

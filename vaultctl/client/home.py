@@ -13,11 +13,16 @@ from vaultctl.domain.errors import InvalidInput, VaultMissing, VaultUnavailable
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """What ``init`` notes: where the root key is, which store is used, which tenant is meant by default."""
+    """What ``init`` notes: where the root key is, which store is used, which tenant is meant by default.
+
+    ``other_root_key`` is where root key material may be that is not in use yet, or no longer: it is noted before any is
+    written there, so that what a crash leaves is found again.
+    """
 
     root_key: RootKeyConfig
     tenant: str
     database: str | None = None
+    other_root_key: RootKeyConfig | None = None
 
 
 def load_settings(home: Home) -> Settings:
@@ -53,4 +58,7 @@ def save_settings(home: Home, settings: Settings) -> None:
     Raises:
         OSError: They can't be written.
     """
-    private_files.replace(home.settings_path, json.dumps(msgspec.to_builtins(settings), indent=2) + "\n")
+    noted = msgspec.to_builtins(settings)
+    if settings.other_root_key is None:
+        del noted["otherRootKey"]
+    private_files.replace(home.settings_path, json.dumps(noted, indent=2) + "\n")

@@ -1,13 +1,12 @@
 """Creating a vault. In a file it exists once its database has its name, on PostgreSQL once its founding commits."""
 
-import fcntl
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from vaultctl.client.alone import alone_in
 from vaultctl.client.database import Database, named_database, require_postgres
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
 from vaultctl.client.home import Home, Settings, load_settings, locate, save_settings
@@ -23,8 +22,6 @@ from vaultctl.store.interface import Conflicted
 from vaultctl.store.sqlite import SqliteStore, create_database, settle
 
 RootKeyKind = Literal["auto", "keyring", "file", "passphrase"]
-_PATIENCE = 30.0
-"""Seconds to wait for another process that is creating the same vault."""
 
 
 class Initialised(Record):
@@ -81,7 +78,7 @@ def initialise(
             make_private(directory)
         with ExitStack() as locks:  # two attempts at once would undo each other's root key, settings or database
             for directory in sorted({directory.resolve() for directory in directories[1:]}):
-                locks.enter_context(_alone_in(directory))
+                locks.enter_context(alone_in(directory))
             _require_free(place, target)
             create = _create_file if target.path is not None else _create_in_postgres
             return create(place, target, tenant, cast("RootKeyKind", root_key), ask_passphrase)
@@ -225,32 +222,6 @@ def _holds_vault(target: Database, *, if_unknown: bool | None = None) -> bool:
             return tx.count(VaultRow) > 0
     finally:
         store.close()
-
-
-@contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Hold a lock on ``directory`` itself, which leaves no file behind.
-
-    Raises:
-        VaultUnavailable: Another process held it for all of the time that there is.
-    """
-    file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    deadline = time.monotonic() + _PATIENCE
-    try:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise VaultUnavailable(
-                        f"Another process has been creating a vault in {directory} for {_PATIENCE:g} seconds.",
-                        hint="Look for a stopped vaultctl process.",
-                    ) from None
-                time.sleep(0.01)
-        yield
-    finally:
-        os.close(file)
 
 
 def _taken(target: Database) -> AlreadyExists:

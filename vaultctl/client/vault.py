@@ -28,6 +28,7 @@ from vaultctl.domain.records import (
     Event,
     IssuedLease,
     IssuedToken,
+    KekRotation,
     Lease,
     LeaseState,
     OpenedSession,
@@ -555,3 +556,13 @@ class Tenants(_Noun):
     ) -> Tenant:
         """Change settings; what is None stays. Needs the role admin in the tenant."""
         return self._adapter.perform(asking.update_tenant(id, default_lease_ttl, max_lease_ttl))
+
+    def rotate_kek(self, id: str, *, version: int | None = None, limit: int = ask.PAGE_SIZE) -> KekRotation:
+        """One step of a rotation of the key-encryption key; go on until ``remaining`` is 0. Needs the role admin.
+
+        Args:
+            id: The tenant.
+            version: What the first step answered; None makes a new version, or joins a rotation that is under way.
+            limit: How many data keys the step may rewrap, so that others are served in between.
+        """
+        return self._adapter.perform(ask.RotateKek(id=id, version=version, limit=limit))

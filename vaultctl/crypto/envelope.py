@@ -47,10 +47,15 @@ KeyLookup = Callable[[str, int], Key]
 
 def seal(key: Key, binding: Binding, plaintext: bytes, random: RandomBytes) -> bytes:
     """``plaintext`` encrypted under ``key`` and bound to ``binding``."""
-    name = key.id.encode("ascii")
-    header = struct.pack(">BB", _FORMAT, len(name)) + name + struct.pack(">I", key.version)
+    header = header_of(key.id, key.version)
     nonce = random(_NONCE_BYTES)
     return header + nonce + AESGCM(key.secret).encrypt(nonce, plaintext, _associated_data(header, binding))
+
+
+def header_of(key_id: str, version: int) -> bytes:
+    """How all that a key has sealed begins. Those of one key sort by its version."""
+    name = key_id.encode("ascii")
+    return struct.pack(">BB", _FORMAT, len(name)) + name + struct.pack(">I", version)
 
 
 def unseal(keys: KeyLookup, binding: Binding, blob: bytes) -> bytes:

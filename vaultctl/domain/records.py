@@ -127,6 +127,9 @@ class Event(StrEnum):
     ACL_UPDATED = "acl.updated"
     TENANT_CREATED = "tenant.created"
     SETTINGS_UPDATED = "tenant.settings_updated"
+    KEK_ROTATED = "tenant.kek_rotated"
+    ROOT_KEY_ROTATED = "root_key.rotated"
+    ROOT_KEY_MOVED = "root_key.moved"
 
 
 class Identity(Record):
@@ -336,6 +339,17 @@ class Tenant(Record):
     default_lease_ttl: Duration
     max_lease_ttl: Duration
     created_at: datetime
+
+
+class KekRotation(Record, omit_defaults=False):
+    """How far a tenant's data keys have come on their way under its newest key-encryption key."""
+
+    id: str
+    """The tenant."""
+    version: int
+    """The version that they are wrapped by from now on."""
+    remaining: int
+    """How many still name an earlier version. At 0 the earlier versions are gone."""
 
 
 class WhoAmI(Record):

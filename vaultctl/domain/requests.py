@@ -21,6 +21,7 @@ from vaultctl.domain.records import (
     Event,
     IssuedLease,
     IssuedToken,
+    KekRotation,
     Lease,
     LeaseState,
     OpenedSession,
@@ -310,3 +311,16 @@ class UpdateTenant(Request[Tenant]):
     id: str
     default_lease_ttl: Duration | None = None
     max_lease_ttl: Duration | None = None
+
+
+class RotateKek(Request[KekRotation]):
+    """Bring a tenant's data keys under a new key-encryption key, one bounded step at a time.
+
+    Without a ``version`` a new one is made, unless the step before last was never reached: then that rotation goes on.
+    """
+
+    id: str
+    version: int | None = None
+    """The version that the first step named, so that a step which comes late begins nothing anew."""
+    limit: int = PAGE_SIZE
+    """How many data keys this step may rewrap."""

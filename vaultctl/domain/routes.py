@@ -91,6 +91,7 @@ ROUTES: dict[type[ask.Request[Any]], Route] = {
     ask.ListTenants: _route("GET", "/tenants", Page[records.Tenant]),
     ask.GetTenant: _route("GET", "/tenants/{id}", records.Tenant),
     ask.UpdateTenant: _route("PATCH", "/tenants/{id}", records.Tenant),
+    ask.RotateKek: _route("POST", "/tenants/{id}/rotate-kek", records.KekRotation),
 }
 
 _ANY = "{}"

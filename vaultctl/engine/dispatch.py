@@ -86,6 +86,7 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.ListTenants: Operation("tenant.list", "tenants", "list_tenants", writes=False, of_vault=True),
     ask.GetTenant: Operation("tenant.get", "tenants", "get_tenant", writes=False, of_vault=True),
     ask.UpdateTenant: Operation("tenant.update", "tenants", "update_tenant", writes=True, of_vault=True),
+    ask.RotateKek: Operation("tenant.rotate_kek", "tenants", "rotate_kek", writes=True, of_vault=True),
 }
 
 

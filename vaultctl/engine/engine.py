@@ -9,11 +9,12 @@ from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError, VaultUnavailable
 from vaultctl.domain.ids import RandomBytes
+from vaultctl.domain.records import Event, Identity
 from vaultctl.engine import reaper
-from vaultctl.engine.authentication import Principal, needs_touch
+from vaultctl.engine.authentication import VAULT_TENANT, Principal, needs_touch
 from vaultctl.engine.dispatch import Call, Outcome, apply
 from vaultctl.engine.holding import tenants_of
-from vaultctl.engine.keys import Keys
+from vaultctl.engine.keys import FindRootKey, Keys
 from vaultctl.engine.prefetch import prefetch
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
@@ -67,15 +68,23 @@ class Reaped(NamedTuple):
 class Engine:
     """A vault that is open: its store and its root key."""
 
-    def __init__(self, store: Store, root: RootKey, *, random: RandomBytes = os.urandom) -> None:
+    def __init__(
+        self, store: Store, root: RootKey, *, random: RandomBytes = os.urandom, find_root: FindRootKey | None = None
+    ) -> None:
         """Open the vault in ``store``.
+
+        Args:
+            store: Holds the vault.
+            root: Its root key.
+            random: Where ids and keys come from.
+            find_root: Looks up the root key that another process has rotated to.
 
         Raises:
             VaultLocked: ``root`` is not its root key.
             VaultUnavailable: The store holds no vault, or can't be read.
         """
         self._store = store
-        self._keys = Keys(root, random)
+        self._keys = Keys(root, random, find_root)
         self._random = random
         self.vault_id = rerun(self._require_vault)
 
@@ -167,6 +176,50 @@ class Engine:
                 return inspection.changed_rows(tx), inspection.incomplete_logs(tx)
 
         return rerun(look)
+
+    def opens_all(self) -> bool:
+        """Whether all tenants' keys are wrapped by the root key."""
+
+        def look() -> bool:
+            with self._store.read() as store_tx:
+                return self._keys.opens_all(store_tx)
+
+        return rerun(look)
+
+    def rotate_root(self, root: RootKey, identity: Identity) -> int:
+        """Wrap all tenants' keys by ``root`` in one transaction; answers how many.
+
+        Raises:
+            Conflict: Another process has rotated the root key meanwhile.
+            VerificationFailed: A tenant's key was changed by something other than the vault.
+        """
+
+        def rotate() -> int:
+            with self._store.write() as store_tx:
+                tx = self._transaction(store_tx)
+                tx.hold({VAULT_TENANT})
+                vault = require_vault(store_tx)
+                count = self._keys.rotate_root(store_tx, vault, root)
+                details = {"from": vault.root_key_id, "to": root.id, "keys": count}
+                tx.audit(VAULT_TENANT, Event.ROOT_KEY_ROTATED, identity, details)
+                tx.finish()
+                return count
+
+        count = rerun(rotate)
+        self._keys.use(root)
+        return count
+
+    def note(self, event: Event, identity: Identity, details: dict[str, Any]) -> None:
+        """Record in the vault's own log what was done to the vault as a whole."""
+
+        def write() -> None:
+            with self._store.write() as store_tx:
+                tx = self._transaction(store_tx)
+                tx.hold({VAULT_TENANT})
+                tx.audit(VAULT_TENANT, event, identity, details)
+                tx.finish()
+
+        rerun(write)
 
     def ping(self) -> None:
         """Read something from the store.

@@ -19,8 +19,13 @@ def tenants_of(tx: Transaction, principal: Principal, request: ask.Request[Any])
     tenants = {tenant}
     runs_the_vault = isinstance(principal, Owner) or tenant == VAULT_TENANT
     match request:
-        case ask.CreateTenant() | ask.UpdateTenant() if runs_the_vault and is_name(request.id):
+        case ask.UpdateTenant() if runs_the_vault and is_name(request.id):
             tenants.add(request.id)
+        # Whoever makes a key excludes whoever rotates the root key, which holds the vault's own log.
+        case ask.CreateTenant() if runs_the_vault and is_name(request.id):
+            tenants |= {request.id, VAULT_TENANT}
+        case ask.RotateKek():
+            tenants |= {request.id, VAULT_TENANT} if runs_the_vault and is_name(request.id) else {VAULT_TENANT}
         case ask.CreateToken(operator=True) | ask.RotateToken() | ask.RevokeToken() if runs_the_vault:
             tenants.add(VAULT_TENANT)
     return tenants

@@ -170,6 +170,8 @@ def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Ma
             return sessions.touch_session(tx, caller, request)
         case ask.CreateTenant() | ask.UpdateTenant():
             return tenants.get_tenant(tx, caller, ask.GetTenant(id=made.id))
+        case ask.RotateKek():
+            return tenants.kek_rotation(tx, caller, made.id)
         case ask.CreateCredential() | ask.UpdateCredential() | ask.RotateCredential() | ask.RollbackCredential():
             refuse_if(caller, require_role(caller, Role.MANAGER), credential_name=request.name)
             credential = credentials.get_credential(tx, caller, ask.GetCredential(name=request.name))

@@ -4,9 +4,9 @@ import msgspec
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import AlreadyExists, InvalidInput, NotAllowed, NotFound
+from vaultctl.domain.errors import AlreadyExists, Conflict, InvalidInput, NotAllowed, NotFound
 from vaultctl.domain.names import check_name
-from vaultctl.domain.records import Event, Page, Role, Tenant
+from vaultctl.domain.records import Event, KekRotation, Page, Role, Tenant
 from vaultctl.domain.rules import (
     DEFAULT_LEASE_TTL,
     DEFAULT_MAX_LEASE_TTL,
@@ -68,6 +68,45 @@ def update_tenant(tx: Transaction, caller: Caller, request: ask.UpdateTenant) ->
     row = tx.update(row, default_lease_ttl=default.seconds_total, max_lease_ttl=maximum.seconds_total)
     _audit(tx, caller, Event.SETTINGS_UPDATED, row)
     return views.tenant(row)
+
+
+def rotate_kek(tx: Transaction, caller: Caller, request: ask.RotateKek) -> KekRotation:
+    """Rewrap some of a tenant's data keys by its newest key-encryption key, which the first step makes.
+
+    Earlier versions stay until nothing names them, then they are destroyed in the same transaction as the last step.
+    """
+    tenant = _administered(tx, caller, request.id)
+    limit = paging.page_size(request.limit)
+    *earlier, version = tx.kek_versions(tenant)
+    if request.version is not None and request.version > version:
+        raise Conflict(
+            f"The key-encryption key of tenant {tenant!r} has no version {request.version}.", hint="Start a new one."
+        )
+    if request.version is None and not earlier:
+        earlier, version = [version], tx.add_kek(tenant)
+    if not earlier or request.version not in (None, version):
+        return KekRotation(id=tenant, version=version, remaining=0)
+    rewrapped = tx.rewrap_data_keys(tenant, version, limit)
+    remaining = tx.count_data_keys_before(tenant, version)
+    if not remaining:
+        tx.drop_keks_before(tenant, version)
+    if rewrapped or not remaining:
+        counts = {"version": version, "rewrapped": rewrapped, "remaining": remaining}
+        tx.audit(tenant, Event.KEK_ROTATED, caller.identity, counts)
+    return KekRotation(id=tenant, version=version, remaining=remaining)
+
+
+def kek_rotation(tx: Transaction, caller: Caller, tenant: str) -> KekRotation:
+    """How far a tenant's rotation is: the answer to a step that was carried out before."""
+    tenant = _administered(tx, caller, tenant)
+    version = tx.kek_versions(tenant)[-1]
+    return KekRotation(id=tenant, version=version, remaining=tx.count_data_keys_before(tenant, version))
+
+
+def _administered(tx: Transaction, caller: Caller, tenant: str) -> str:
+    row = _reachable(tx, caller, tenant)
+    refuse_if(caller, None if caller.is_operator else require_role(caller, Role.ADMIN))
+    return row.tenant
 
 
 def _reachable(tx: Transaction, caller: Caller, tenant: str) -> TenantRow:

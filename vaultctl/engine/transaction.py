@@ -24,6 +24,8 @@ from vaultctl.store.rows import EntryRow, LeaseRow, LogRow, Row, TenantRow, Toke
 R = TypeVar("R", bound=Row)
 T = TypeVar("T")
 
+_DATA_KEY = "data key"
+
 
 class Transaction:
     """What operations work with.
@@ -305,9 +307,49 @@ class Transaction:
         """A new data key wrapped by the tenant's KEK, and ``value`` sealed by the data key."""
         data_key = Key(credential_id, version, self.random(KEY_BYTES))
         kek = self._keys.newest_kek(self._store, tenant)
-        wrapped = seal(kek, Binding("data key", tenant, credential_id, version), data_key.secret, self.random)
+        wrapped = seal(kek, Binding(_DATA_KEY, tenant, credential_id, version), data_key.secret, self.random)
         binding = Binding("credential value", tenant, credential_id, version)
         return wrapped, seal(data_key, binding, value.encode(), self.random)
+
+    def kek_versions(self, tenant: str) -> list[int]:
+        """The versions of a tenant's key-encryption key that are there, oldest first."""
+        return self._keys.kek_versions(self._store, tenant)
+
+    def add_kek(self, tenant: str) -> int:
+        """Make a new version of a tenant's key-encryption key; answers its number."""
+        self._require_held(tenant)
+        self.writes += 1
+        return self._keys.add_kek(self._store, tenant)
+
+    def drop_keks_before(self, tenant: str, version: int) -> None:
+        """Destroy the versions of a tenant's key-encryption key before ``version``, which nothing must name."""
+        self._require_held(tenant)
+        self.writes += 1
+        self._keys.drop_keks_before(self._store, tenant, version)
+
+    def count_data_keys_before(self, tenant: str, version: int) -> int:
+        """How many data keys are wrapped by an earlier key-encryption key than ``version``."""
+        return self.count(VersionRow, *self._keys.data_keys_before(tenant, version))
+
+    def rewrap_data_keys(self, tenant: str, version: int, limit: int) -> int:
+        """Wrap at most ``limit`` data keys by the newest key-encryption key, which is ``version``; answers how many.
+
+        Rows that something other than the vault has changed stay as they are: they deliver nothing anyway.
+        """
+        kek = self._keys.newest_kek(self._store, tenant)
+        conditions = self._keys.data_keys_before(tenant, version)
+        beyond, done = b"", 0
+        while done < limit:
+            after = Where("wrapped_dek", ">", beyond)
+            rows = self.find_unchecked(VersionRow, *conditions, after, order="wrapped_dek", limit=limit - done)
+            for row in rows:
+                beyond = row.wrapped_dek
+                if self.is_authentic(row):
+                    self.update(row, wrapped_dek=seal(kek, _data_key_binding(row), self._data_key(row), self.random))
+                    done += 1
+            if not rows:
+                break
+        return done
 
     def unseal_value(self, row: VersionRow) -> str:
         """The value of one version of a credential.
@@ -318,13 +360,22 @@ class Transaction:
         return self.once(row.tenant, ("value", row.credential_id, row.version), lambda: self._unseal_value(row))
 
     def _unseal_value(self, row: VersionRow) -> str:
-        def kek(_key_id: str, version: int) -> Key:
-            return self._keys.version(self._store, row.tenant, KEK, version)
-
-        secret = unseal(kek, Binding("data key", row.tenant, row.credential_id, row.version), row.wrapped_dek)
-        data_key = Key(row.credential_id, row.version, secret)
+        data_key = Key(row.credential_id, row.version, self._data_key(row))
         binding = Binding("credential value", row.tenant, row.credential_id, row.version)
         return unseal(lambda _key_id, _version: data_key, binding, row.sealed_value).decode()
+
+    def _data_key(self, row: VersionRow) -> bytes:
+        def unwrapped(look_up: Callable[[StoreTransaction, str, str, int], Key]) -> bytes:
+            return unseal(
+                lambda _key_id, version: look_up(self._store, row.tenant, KEK, version),
+                _data_key_binding(row),
+                row.wrapped_dek,
+            )
+
+        try:
+            return unwrapped(self._keys.version)
+        except VerificationFailed:  # perhaps what is remembered is of a rotation that was rolled back
+            return unwrapped(self._keys.look_up)
 
     # Audit
 
@@ -379,6 +430,10 @@ class Transaction:
         self._entries.clear()
         self._unaccounted.clear()
         return grown
+
+
+def _data_key_binding(row: VersionRow) -> Binding:
+    return Binding(_DATA_KEY, row.tenant, row.credential_id, row.version)
 
 
 def _tenant(row: Row) -> str:

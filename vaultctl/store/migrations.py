@@ -206,4 +206,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE leases ADD COLUMN redeemed_at BIGINT",
         ),
     ),
+    Migration(
+        4,
+        (
+            # A wrapped key begins with the name and the version of the key that wraps it.
+            "CREATE INDEX credential_versions_by_kek ON credential_versions (tenant, wrapped_dek)",
+        ),
+    ),
 )

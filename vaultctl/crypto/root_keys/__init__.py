@@ -8,9 +8,10 @@ from typing import Literal
 
 from vaultctl.crypto.root_keys.shape import Provider as _Provider
 from vaultctl.crypto.root_keys.shape import ProviderContext as ProviderContext
-from vaultctl.crypto.root_keys.shape import ProviderName as _ProviderName
+from vaultctl.crypto.root_keys.shape import ProviderName as ProviderName
 from vaultctl.crypto.root_keys.shape import RootKey as RootKey
 from vaultctl.crypto.root_keys.shape import RootKeyConfig as RootKeyConfig
+from vaultctl.domain.errors import VaultLocked
 from vaultctl.domain.ids import RandomBytes
 
 
@@ -63,6 +64,56 @@ def forget_root_key(config: RootKeyConfig, ctx: ProviderContext) -> None:
         ctx.made.discard(config.key_id)
 
 
+def put_root_key(config: RootKeyConfig, root: RootKey, ctx: ProviderContext) -> None:
+    """Put a key in its place, beside one that may be there, and read it back. Nothing is overwritten.
+
+    Raises:
+        VaultLocked: The place does not answer, or keeps something else.
+        VaultUnavailable: The data directory can't be written.
+        InvalidInput: The passphrase is too short.
+    """
+    provider = _provider(config.provider)
+    provider.put(root, ctx)
+    if provider.load(config.key_id, ctx) != root:
+        raise VaultLocked("The root key was stored, and another one read back.", hint="Keep it elsewhere.")
+
+
+def change_passphrase(root: RootKey, ctx: ProviderContext) -> None:
+    """Seal a key that is kept under a passphrase under the one that ``ctx`` has.
+
+    Raises:
+        VaultLocked: There is no passphrase.
+        VaultUnavailable: The data directory can't be written.
+        InvalidInput: The passphrase is too short.
+    """
+    from vaultctl.crypto.root_keys import passphrase
+
+    passphrase.reseal(root, ctx)
+
+
+def discard_root_key(config: RootKeyConfig, ctx: ProviderContext) -> None:
+    """Remove a key that no vault uses any more, whoever made it; and what a crash left of it.
+
+    Raises:
+        VaultError: It can't be removed.
+    """
+    _provider(config.provider).forget(config.key_id, ctx)
+
+
+def settle_root_key(config: RootKeyConfig, ctx: ProviderContext) -> None:
+    """Let the key have its usual name, now that there is no other.
+
+    Raises:
+        VaultError: It can't be renamed.
+    """
+    _provider(config.provider).settle(config.key_id, ctx)
+
+
+def place_of_root_key(config: RootKeyConfig, ctx: ProviderContext) -> str:
+    """Where the key is, in words."""
+    return _provider(config.provider).where(config.key_id, ctx)
+
+
 def describe_root_key(config: RootKeyConfig, ctx: ProviderContext) -> list[str]:
     """What is wrong with the place of the root key, for ``doctor``; empty if nothing is. Asks for no passphrase."""
     return _provider(config.provider).problems(config.key_id, ctx)
@@ -82,7 +133,7 @@ def _create_where_possible(ctx: ProviderContext, random: RandomBytes) -> tuple[R
     return root, config, f"No usable OS keyring answered ({reason}), so {sentence[0].lower()}{sentence[1:]}"
 
 
-def _provider(name: _ProviderName) -> _Provider:
+def _provider(name: ProviderName) -> _Provider:
     match name:
         case "keyring":
             from vaultctl.crypto.root_keys import keyring_store

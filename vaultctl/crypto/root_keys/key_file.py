@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from vaultctl.crypto.root_keys import private_files
-from vaultctl.crypto.root_keys.shape import KEY_ID, ProviderContext, RootKey
+from vaultctl.crypto.root_keys.shape import KEY_ID, KEY_ID_PATTERN, ProviderContext, RootKey
 from vaultctl.domain.errors import VaultLocked
 from vaultctl.domain.ids import RandomBytes
 
@@ -31,7 +31,7 @@ def create(ctx: ProviderContext, random: RandomBytes) -> tuple[RootKey, str]:
     """
     path = _path(ctx)
     root = RootKey.new(random)
-    if private_files.create(path, f"{_FORMAT} {root.id} {root.encode()}\n".encode("ascii")):
+    if private_files.create(path, _line_of(root)):
         ctx.made.add(root.id)
         return root, f"The root key is in the key file {path} (mode 0600)."
     return _read(path), f"The root key is the one that was already in the key file {path} (mode 0600)."
@@ -43,7 +43,7 @@ def load(key_id: str, ctx: ProviderContext) -> RootKey:
     Raises:
         VaultLocked: The file is missing, not private, malformed, or holds another key.
     """
-    path = _path(ctx)
+    path = _place_of(key_id, ctx)
     root = _read(path)
     if root.id != key_id:
         raise VaultLocked(
@@ -53,20 +53,45 @@ def load(key_id: str, ctx: ProviderContext) -> RootKey:
     return root
 
 
+def put(root: RootKey, ctx: ProviderContext) -> None:
+    """Write a key: under the usual name if that is free, else beside what has it.
+
+    Raises:
+        VaultUnavailable: The directory can't be written.
+    """
+    if not private_files.create(_path(ctx), _line_of(root)) and _id_in(_path(ctx)) != root.id:
+        private_files.create(_beside(root.id, ctx), _line_of(root))
+
+
+def settle(key_id: str, ctx: ProviderContext) -> None:
+    """Give the file its usual name, if that is free, and remove what a crash left."""
+    for path in (_path(ctx), _beside(key_id, ctx)):
+        private_files.remove_leftovers_of(path)
+    if _place_of(key_id, ctx) != _path(ctx) and not exists(ctx):
+        private_files.move(_beside(key_id, ctx), _path(ctx))
+
+
+def where(key_id: str, ctx: ProviderContext) -> str:
+    """The file."""
+    return str(_place_of(key_id, ctx))
+
+
 def forget(key_id: str, ctx: ProviderContext) -> None:
-    """Remove the file, if it holds that key."""
-    path = _path(ctx)
-    if exists(ctx) and _read(path).id == key_id:
-        private_files.remove(path)
+    """Remove the file that holds that key, if there is one."""
+    for path in {_path(ctx), _beside(key_id, ctx)}:
+        private_files.remove_leftovers_of(path)
+        if _id_in(path) == key_id:
+            private_files.remove(path)
 
 
 def problems(key_id: str, ctx: ProviderContext) -> list[str]:
     """What keeps the key from being read, and what a crash left beside it."""
+    leftovers = private_files.leftovers_of(_path(ctx))
     try:
         load(key_id, ctx)
     except VaultLocked as error:
-        return [f"{error.message} {error.hint}", *private_files.leftovers_of(_path(ctx))]
-    return private_files.leftovers_of(_path(ctx))
+        return [f"{error.message} {error.hint}", *leftovers]
+    return leftovers
 
 
 def _read(path: Path) -> RootKey:
@@ -78,6 +103,26 @@ def _read(path: Path) -> RootKey:
             hint="Put it back from its copy. If no vault was ever made with it, move it away.",
         )
     return root
+
+
+def _id_in(path: Path) -> str | None:
+    """Of which key a file is; None if there is no such file, or it is no key file."""
+    try:
+        return _read(path).id
+    except VaultLocked:
+        return None
+
+
+def _line_of(root: RootKey) -> bytes:
+    return f"{_FORMAT} {root.id} {root.encode()}\n".encode("ascii")
+
+
+def _place_of(key_id: str, ctx: ProviderContext) -> Path:
+    return private_files.place_of(_path(ctx), _beside(key_id, ctx))
+
+
+def _beside(key_id: str, ctx: ProviderContext) -> Path:
+    return private_files.beside(_path(ctx), key_id, KEY_ID_PATTERN)
 
 
 def _path(ctx: ProviderContext) -> Path:

@@ -74,14 +74,40 @@ def load(key_id: str, ctx: ProviderContext, limit: float | None = None) -> RootK
     return root
 
 
+def put(root: RootKey, ctx: ProviderContext) -> None:
+    """Store a key under its own id, and read it back.
+
+    Raises:
+        NoUsableKeyring: There is no keyring, or none that keeps secrets.
+    """
+    reason = os_keyring.unusable_reason()
+    if reason is None:
+        try:
+            os_keyring.keep(root.id, root.encode(), os_keyring.limit(interactive=ctx.interactive))
+            return
+        except os_keyring.NoAnswer as silence:
+            reason = silence.reason
+    raise NoUsableKeyring(reason)
+
+
+def settle(key_id: str, ctx: ProviderContext) -> None:
+    """Nothing to do: every key has its own name."""
+
+
+def where(key_id: str, ctx: ProviderContext) -> str:  # noqa: ARG001
+    """The entry's service and user."""
+    return f"service {SERVICE}, user {key_id}"
+
+
 def forget(key_id: str, ctx: ProviderContext) -> None:
-    """Delete the entry of that key.
+    """Delete the entry of that key, if there is one.
 
     Raises:
         VaultLocked: The keyring does not do it.
     """
     try:
-        os_keyring.delete(key_id, os_keyring.limit(interactive=ctx.interactive))
+        if os_keyring.look_up(key_id, os_keyring.limit(interactive=ctx.interactive)) is not None:
+            os_keyring.delete(key_id, os_keyring.limit(interactive=ctx.interactive))
         return
     except os_keyring.NoAnswer as silence:
         reason = silence.reason

@@ -13,7 +13,7 @@ import msgspec
 
 from vaultctl.crypto.envelope import KEY_BYTES
 from vaultctl.crypto.root_keys import private_files
-from vaultctl.crypto.root_keys.shape import KEY_ID, ProviderContext, RootKey
+from vaultctl.crypto.root_keys.shape import KEY_ID, KEY_ID_PATTERN, ProviderContext, RootKey
 from vaultctl.domain.errors import InvalidInput, VaultLocked
 from vaultctl.domain.ids import RandomBytes
 from vaultctl.domain.records import json_name
@@ -58,20 +58,10 @@ def create(ctx: ProviderContext, random: RandomBytes) -> tuple[RootKey, str]:
         VaultLocked: There is no passphrase; or a sealed key is there and does not open.
         VaultUnavailable: The directory can't be written.
     """
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     path = _path(ctx)
-    secret = _passphrase(ctx)
-    if len(_normal(secret)) < SHORTEST:
-        raise InvalidInput(
-            f"The passphrase is shorter than {SHORTEST} characters.", hint="Take four or more random words."
-        )
+    secret = _new_passphrase(ctx)
     root = RootKey.new(random)
-    unsealed = _Sealed(root.id, random(_SALT_BYTES), random(_NONCE_BYTES), b"")
-    sealing_key = _derive(secret, unsealed)
-    ciphertext = AESGCM(sealing_key).encrypt(unsealed.nonce, root.key, unsealed.associated_data)
-    sealed = msgspec.structs.replace(unsealed, ciphertext=ciphertext)
-    if private_files.create(path, msgspec.json.format(msgspec.json.encode(sealed)) + b"\n"):
+    if private_files.create(path, _sealed(root, secret, random)):
         ctx.made.add(root.id)
         return root, f"The root key is in {path}, sealed under your passphrase."
     return (
@@ -87,25 +77,73 @@ def load(key_id: str, ctx: ProviderContext) -> RootKey:
         VaultLocked: The file is missing, not private, malformed or holds another key; there is no passphrase, or a
             wrong one.
     """
-    path = _path(ctx)
+    path = _place_of(key_id, ctx)
     return _open(_read_of(key_id, path), _passphrase(ctx), path)
 
 
+def put(root: RootKey, ctx: ProviderContext) -> None:
+    """Seal a key under the passphrase: under the usual name if that is free, else beside what has it.
+
+    Raises:
+        InvalidInput: The passphrase is shorter than 8 characters.
+        VaultLocked: There is no passphrase.
+        VaultUnavailable: The directory can't be written.
+    """
+    content = _sealed(root, _new_passphrase(ctx), os.urandom)
+    if not private_files.create(_path(ctx), content):
+        private_files.create(_beside(root.id, ctx), content)
+
+
+def reseal(root: RootKey, ctx: ProviderContext) -> None:
+    """Seal the key that is there under another passphrase; a crash leaves it under the old one or the new.
+
+    Raises:
+        InvalidInput: The passphrase is shorter than 8 characters.
+        VaultLocked: There is no passphrase.
+        VaultUnavailable: The directory can't be written.
+    """
+    private_files.replace(_place_of(root.id, ctx), _sealed(root, _new_passphrase(ctx), os.urandom))
+
+
+def settle(key_id: str, ctx: ProviderContext) -> None:
+    """Give the file its usual name, if that is free, and remove what a crash left."""
+    for path in (_path(ctx), _beside(key_id, ctx)):
+        private_files.remove_leftovers_of(path)
+    if _place_of(key_id, ctx) != _path(ctx) and not os.path.lexists(_path(ctx)):
+        private_files.move(_beside(key_id, ctx), _path(ctx))
+
+
+def where(key_id: str, ctx: ProviderContext) -> str:
+    """The file."""
+    return str(_place_of(key_id, ctx))
+
+
 def forget(key_id: str, ctx: ProviderContext) -> None:
-    """Remove the file, if it holds that key."""
-    path = _path(ctx)
-    if path.exists() and _read(path).key_id == key_id:
-        private_files.remove(path)
+    """Remove the file that holds that key, if there is one."""
+    for path in {_path(ctx), _beside(key_id, ctx)}:
+        private_files.remove_leftovers_of(path)
+        if _id_in(path) == key_id:
+            private_files.remove(path)
 
 
 def problems(key_id: str, ctx: ProviderContext) -> list[str]:
     """What keeps the file from being read, and what a crash left beside it. The passphrase is not asked for."""
-    path = _path(ctx)
+    leftovers = private_files.leftovers_of(_path(ctx))
     try:
-        _read_of(key_id, path)
+        _read_of(key_id, _place_of(key_id, ctx))
     except VaultLocked as error:
-        return [f"{error.message} {error.hint}", *private_files.leftovers_of(path)]
-    return private_files.leftovers_of(path)
+        return [f"{error.message} {error.hint}", *leftovers]
+    return leftovers
+
+
+def _sealed(root: RootKey, secret: Secret, random: RandomBytes) -> bytes:
+    """The content of a file that holds ``root`` under a passphrase."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    unsealed = _Sealed(root.id, random(_SALT_BYTES), random(_NONCE_BYTES), b"")
+    sealing_key = _derive(secret, unsealed)
+    ciphertext = AESGCM(sealing_key).encrypt(unsealed.nonce, root.key, unsealed.associated_data)
+    return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(unsealed, ciphertext=ciphertext))) + b"\n"
 
 
 def _read_of(key_id: str, path: Path) -> _Sealed:
@@ -165,6 +203,15 @@ def _derive(secret: Secret, sealed: _Sealed) -> bytes:
     raise VaultLocked(problem, hint=hint)
 
 
+def _new_passphrase(ctx: ProviderContext) -> Secret:
+    secret = _passphrase(ctx)
+    if len(_normal(secret)) < SHORTEST:
+        raise InvalidInput(
+            f"The passphrase is shorter than {SHORTEST} characters.", hint="Take four or more random words."
+        )
+    return secret
+
+
 def _passphrase(ctx: ProviderContext) -> Secret:
     if "VAULT_PASSPHRASE" in ctx.environ:
         return _checked(ctx.environ["VAULT_PASSPHRASE"], "VAULT_PASSPHRASE")
@@ -212,6 +259,22 @@ def _from_file(name: str) -> str:
 def _normal(secret: Secret) -> str:
     # Keyboards and systems spell the same letters differently; NFC as in RFC 8265, section 4.2.2.
     return unicodedata.normalize("NFC", secret.reveal())
+
+
+def _id_in(path: Path) -> str | None:
+    """Of which key a file is; None if there is no such file, or it is no sealed key."""
+    try:
+        return _read(path).key_id
+    except VaultLocked:
+        return None
+
+
+def _place_of(key_id: str, ctx: ProviderContext) -> Path:
+    return private_files.place_of(_path(ctx), _beside(key_id, ctx))
+
+
+def _beside(key_id: str, ctx: ProviderContext) -> Path:
+    return private_files.beside(_path(ctx), key_id, KEY_ID_PATTERN)
 
 
 def _path(ctx: ProviderContext) -> Path:

@@ -1,6 +1,7 @@
 """Files that only their owner may read: made whole or not at all, never overwritten, refused when others could read."""
 
 import os
+import re
 import shlex
 import stat
 from pathlib import Path
@@ -100,6 +101,53 @@ def remove(path: Path) -> None:
         raise VaultUnavailable(
             f"The file {path} can't be removed: {_reason(error)}.", hint="Remove it by hand."
         ) from None
+
+
+def beside(path: Path, key_id: str, pattern: re.Pattern[str]) -> Path:
+    """Where a key is while another one has the name ``path``: a rotation writes it there first."""
+    return path.with_name(f"{path.name}.{key_id}") if pattern.fullmatch(key_id) else path
+
+
+def place_of(path: Path, other: Path) -> Path:
+    """``other`` if it is there, else ``path``."""
+    return other if os.path.lexists(other) else path
+
+
+def move(source: Path, path: Path) -> None:
+    """Give ``source`` the name ``path``, durably; what had it is gone.
+
+    Raises:
+        VaultUnavailable: It can't be renamed.
+    """
+    try:
+        source.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise VaultUnavailable(
+            f"The file {source} can't be renamed to {path}: {_reason(error)}.",
+            hint="The vault's directory must be yours to write.",
+        ) from None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Make ``content`` that of ``path``, with mode 0600; a crash leaves the old content or the new.
+
+    Raises:
+        VaultUnavailable: The directory can't be written.
+    """
+    new = path.with_name(f"{_unfinished_prefix(path)}{os.urandom(8).hex()}")
+    create(new, content)
+    move(new, path)
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what a crash left while ``path`` was made. Nobody else may be making it.
+
+    Raises:
+        VaultUnavailable: It can't be removed.
+    """
+    for leftover in path.parent.glob(_unfinished_prefix(path) + "*"):
+        remove(leftover)
 
 
 def leftovers_of(path: Path) -> list[str]:

@@ -22,7 +22,7 @@ ProviderName = Literal["keyring", "file", "passphrase"]
 KEY_ID = r"rk_[0-9A-Za-z]{22}"
 """Pattern of a root key's id."""
 
-_KEY_ID = re.compile(KEY_ID, re.ASCII)
+KEY_ID_PATTERN = re.compile(KEY_ID, re.ASCII)
 
 
 class RootKey:
@@ -46,7 +46,7 @@ class RootKey:
             key = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             return None
-        return cls(id, key) if len(key) == KEY_BYTES and _KEY_ID.fullmatch(id) else None
+        return cls(id, key) if len(key) == KEY_BYTES and KEY_ID_PATTERN.fullmatch(id) else None
 
     def encode(self) -> str:
         """The key alone in base64, for places that keep text."""
@@ -117,8 +117,20 @@ class Provider(Protocol):
         """The key, or VaultLocked."""
         ...
 
+    def put(self, root: RootKey, ctx: ProviderContext) -> None:
+        """Put a key there, beside one that may be there already."""
+        ...
+
+    def settle(self, key_id: str, ctx: ProviderContext) -> None:
+        """Give the key its usual name, now that it is the only one, and remove what a crash left."""
+        ...
+
+    def where(self, key_id: str, ctx: ProviderContext) -> str:
+        """The place in words: a path, or the name of an entry."""
+        ...
+
     def forget(self, key_id: str, ctx: ProviderContext) -> None:
-        """Remove the key."""
+        """Remove the key, if it is there."""
         ...
 
     def problems(self, key_id: str, ctx: ProviderContext) -> list[str]:
