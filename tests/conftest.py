@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -53,13 +54,20 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def fast_path() -> Iterator[Path]:
+@contextmanager
+def fast_directory() -> Iterator[Path]:
     """A temporary folder, in memory where the machine has such a place: most tests are not about the disk."""
     shared = Path("/dev/shm")
     in_memory = shared.is_dir() and os.access(shared, os.W_OK)
     with tempfile.TemporaryDirectory(prefix="vaultctl-test-", dir=shared if in_memory else None) as directory:
         yield Path(directory)
+
+
+@pytest.fixture
+def fast_path() -> Iterator[Path]:
+    """A fast temporary folder of the test's own."""
+    with fast_directory() as directory:
+        yield directory
 
 
 @pytest.fixture

@@ -12,19 +12,21 @@ class CuttingProxy:
 
     Attributes:
         cuts: After how many bytes from the server the next connections are cut, in order; without one they are not.
+        is_down: Whether new connections are closed at once, as if no server was there.
     """
 
     def __init__(self, base_url: str) -> None:
         self.cuts: list[int] = []
-        parts = urlsplit(base_url)
-        self._server_address = (parts.hostname, parts.port)
+        self.is_down = False
+        self.lead_to(base_url)
         self._open: set[socket.socket] = set()
         self._muted: set[socket.socket] = set()
         outer = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                outer._pass_on(self.request)
+                with suppress(ConnectionRefusedError):  # the server has stopped
+                    outer._pass_on(self.request)
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True
@@ -32,6 +34,11 @@ class CuttingProxy:
 
         self._listening = Server(("127.0.0.1", 0), Handler)
         self.base_url = f"http://127.0.0.1:{self._listening.server_address[1]}"
+
+    def lead_to(self, base_url: str) -> None:
+        """From now on new connections go to this server."""
+        parts = urlsplit(base_url)
+        self._server_address = (parts.hostname, parts.port)
 
     def cut_all(self) -> None:
         """Cut all connections now."""
@@ -44,6 +51,8 @@ class CuttingProxy:
         self._muted |= self._open
 
     def _pass_on(self, client: socket.socket) -> None:
+        if self.is_down:
+            return
         left = self.cuts.pop(0) if self.cuts else None
         with socket.create_connection(self._server_address) as server:
             self._open.add(client)

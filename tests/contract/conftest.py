@@ -5,13 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Clock
+from tests.conftest import Clock, fast_directory
 from tests.contract.world import DOORS, MakeDoor, World
 
 
-@pytest.fixture(params=DOORS)
+@pytest.fixture(params=DOORS, scope="module")
 def door(request: pytest.FixtureRequest) -> MakeDoor:
     return DOORS[request.param]
+
+
+@pytest.fixture
+def is_fastest_door(request: pytest.FixtureRequest) -> bool:
+    """Whether the door is the one at which all combinations are tried; the rules behind the others are the same."""
+    return bool(request.node.callspec.params["door"] == next(iter(DOORS)))
 
 
 @pytest.fixture
@@ -20,6 +26,15 @@ def world(door: MakeDoor, clock: Clock, fast_path: Path) -> Iterator[World]:
     made = World(door, fast_path, clock)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def shared_world(door: MakeDoor) -> Iterator[World]:
+    """A vault for all tests of a file that leave it as it was, but for entries in its log."""
+    with fast_directory() as directory:
+        made = World(door, directory, Clock())
+        yield made
+        made.close()
 
 
 @pytest.fixture

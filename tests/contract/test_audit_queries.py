@@ -30,8 +30,19 @@ class Stage:
     lease_id: str
 
 
+@pytest.fixture(scope="module")
+def stage(shared_world: World) -> Stage:
+    """For all tests that add nothing to the log."""
+    return make_stage(shared_world)
+
+
 @pytest.fixture
-def stage(world: World) -> Stage:
+def own_stage(world: World) -> Stage:
+    """For one test."""
+    return make_stage(world)
+
+
+def make_stage(world: World) -> Stage:
     owner, clock = world.owner(), world.clock
 
     def minute_by_minute(*acts: Callable[[], Any]) -> None:
@@ -233,13 +244,13 @@ def test_after_a_number_come_the_next_ones(stage: Stage, after: int, size: int) 
     assert [entry.seq for entry in page.items] == [seq for seq in seqs(stage.entries) if seq > after][:size]
 
 
-def test_what_comes_while_it_is_paged_disturbs_no_page(stage: Stage) -> None:
-    before = seqs(stage.entries)
+def test_what_comes_while_it_is_paged_disturbs_no_page(own_stage: Stage) -> None:
+    before = seqs(own_stage.entries)
     cursor, joined = None, []
     while True:
-        page = perform(stage.owner, ask.QueryAudit(cursor=cursor, limit=5))
+        page = perform(own_stage.owner, ask.QueryAudit(cursor=cursor, limit=5))
         joined = [entry.seq for entry in page.items] + joined
-        stage.owner.leases.create("mail")
+        own_stage.owner.leases.create("mail")
         if (cursor := page.next_cursor) is None:
             break
     assert joined == before
@@ -271,36 +282,36 @@ def test_asking_for_no_entries_gives_none(stage: Stage, limit: int) -> None:
 class TestWhoMayRead:
     """Admins all of the tenant's; an agent its own session's."""
 
-    def test_a_session_reads_its_own_trail_and_nothing_else(self, stage: Stage) -> None:
-        own = [entry.seq for entry in stage.entries if trail_session(entry) == "cortex_sess_1"]
-        assert seqs(stage.session.audit_log.query()) == own
-        assert seqs(list(stage.session.audit_log.after(-1))) == own
-        assert seqs(stage.session.audit_log.query(session="cortex_sess_1")) == own
-        assert stage.session.audit_log.query(agent="other") == []
+    def test_a_session_reads_its_own_trail_and_nothing_else(self, own_stage: Stage) -> None:
+        own = [entry.seq for entry in own_stage.entries if trail_session(entry) == "cortex_sess_1"]
+        assert seqs(own_stage.session.audit_log.query()) == own
+        assert seqs(list(own_stage.session.audit_log.after(-1))) == own
+        assert seqs(own_stage.session.audit_log.query(session="cortex_sess_1")) == own
+        assert own_stage.session.audit_log.query(agent="other") == []
         for options in (
             {"session": "cortex_sess_2"},
             {"filter": {"identity.sessionId": "cortex_sess_2"}},
             {"session": "cortex_sess_nobody"},
         ):
-            refusal = refused(stage.owner, NotAllowed, lambda o=options: stage.session.audit_log.query(**o))
+            refusal = refused(own_stage.owner, NotAllowed, lambda o=options: own_stage.session.audit_log.query(**o))
             assert refusal.rule == "own-session"
-        mixed = stage.session.audit_log.query({"identity.sessionId": "cortex_sess_2"}, session="cortex_sess_1")
+        mixed = own_stage.session.audit_log.query({"identity.sessionId": "cortex_sess_2"}, session="cortex_sess_1")
         assert mixed == []
 
-    def test_an_agents_token_reads_the_trail_of_a_session_of_its_own_by_name(self, stage: Stage) -> None:
-        own = [entry.seq for entry in stage.entries if trail_session(entry) == "cortex_sess_2"]
-        assert seqs(stage.agent.audit_log.query(session="cortex_sess_2")) == own
-        refused(stage.owner, NotAllowed, stage.agent.audit_log.query)
-        other = stage.world.agent("other", "*")
-        refused(stage.owner, NotAllowed, lambda: other.audit_log.query(session="cortex_sess_1"))
+    def test_an_agents_token_reads_the_trail_of_a_session_of_its_own_by_name(self, own_stage: Stage) -> None:
+        own = [entry.seq for entry in own_stage.entries if trail_session(entry) == "cortex_sess_2"]
+        assert seqs(own_stage.agent.audit_log.query(session="cortex_sess_2")) == own
+        refused(own_stage.owner, NotAllowed, own_stage.agent.audit_log.query)
+        other = own_stage.world.agent("other", "*")
+        refused(own_stage.owner, NotAllowed, lambda: other.audit_log.query(session="cortex_sess_1"))
 
     @pytest.mark.parametrize("role", ["viewer", "user", "manager"])
-    def test_a_human_below_admin_reads_nothing(self, stage: Stage, role: str) -> None:
-        human = stage.world.human("somebody@example.com", role)
+    def test_a_human_below_admin_reads_nothing(self, own_stage: Stage, role: str) -> None:
+        human = own_stage.world.human("somebody@example.com", role)
         for act in (human.audit_log.query, lambda: list(human.audit_log.after(-1))):
-            assert refused(stage.owner, NotAllowed, act).rule == "role"
+            assert refused(own_stage.owner, NotAllowed, act).rule == "role"
 
-    def test_an_admin_reads_everything_of_its_tenant(self, stage: Stage) -> None:
-        admin = stage.world.human("admin@example.com", "admin")
-        assert seqs(admin.audit_log.query(limit=None))[: len(stage.entries)] == seqs(stage.entries)
+    def test_an_admin_reads_everything_of_its_tenant(self, own_stage: Stage) -> None:
+        admin = own_stage.world.human("admin@example.com", "admin")
+        assert seqs(admin.audit_log.query(limit=None))[: len(own_stage.entries)] == seqs(own_stage.entries)
         assert {entry.tenant_id for entry in admin.audit_log.query(limit=None)} == {"my-org"}

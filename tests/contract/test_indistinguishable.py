@@ -43,6 +43,15 @@ OPERATIONS: dict[str, tuple[type[VaultError], Callable[[Vault, str], object]]] =
 
 @pytest.fixture
 def owner(world: World) -> Vault:
+    return fill(world)
+
+
+@pytest.fixture(scope="module")
+def shared_owner(shared_world: World) -> Vault:
+    return fill(shared_world)
+
+
+def fill(world: World) -> Vault:
     owner = world.owner()
     allowed = {"ours-of-others-01": ["agent:other"], "ours-for-humans-1": ["human:*"]}
     for name in (*HIDDEN, REACHED):
@@ -66,10 +75,10 @@ def without_what_always_differs(entry: AuditEntry, name: str) -> str:
 @pytest.mark.parametrize("kind", ["agent token", "session token"])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_what_is_hidden_answers_like_a_name_that_never_was(
-    world: World, owner: Vault, operation: str, kind: str
+    shared_world: World, shared_owner: Vault, operation: str, kind: str
 ) -> None:
     error, act = OPERATIONS[operation]
-    agent = caller(world, kind)
+    agent, owner = caller(shared_world, kind), shared_owner
     never = refused(owner, error, lambda: act(agent, NEVER))
     for name, rule in HIDDEN.items():
         refusal = refused(owner, error, lambda name=name: act(agent, name))

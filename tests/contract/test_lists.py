@@ -25,8 +25,13 @@ LISTS: dict[str, tuple[Callable[..., ask.Request[Any]], Callable[[Vault], list[A
 }
 
 
-@pytest.fixture
-def owner(world: World) -> Vault:
+@pytest.fixture(scope="module")
+def owner(shared_world: World) -> Vault:
+    """The owner of a vault with much in it, for the tests that only look."""
+    return fill(shared_world)
+
+
+def fill(world: World) -> Vault:
     owner = world.owner()
     agent = world.agent("ours", "*")
     for i in range(COUNT):
@@ -68,15 +73,15 @@ def test_the_newest_come_first_and_names_in_order(owner: Vault) -> None:
     assert [version.version for version in owner.credentials.versions("c-00")] == list(range(COUNT + 1, 0, -1))
 
 
-def test_an_agents_pages_hold_what_it_reaches_and_no_gaps(world: World, owner: Vault) -> None:
-    agent = world.agent("some", "c-?1", "c-03", "c-10")
+def test_an_agents_pages_hold_what_it_reaches_and_no_gaps(shared_world: World, owner: Vault) -> None:
+    agent = shared_world.agent("some", "c-?1", "c-03", "c-10")
     found = pages(agent, lambda cursor: ask.ListCredentials(limit=1, cursor=cursor))
     assert [[credential.name for credential in page] for page in found] == [["c-01"], ["c-03"], ["c-10"]]
 
 
-def test_leases_are_filtered_by_each_field(world: World, owner: Vault) -> None:
-    agent = world.agent("other", "*")
-    session = world.session(agent, "cortex_sess_x")
+def test_leases_are_filtered_by_each_field(shared_world: World, owner: Vault) -> None:
+    agent = shared_world.agent("other", "*")
+    session = shared_world.session(agent, "cortex_sess_x")
     mine = session.leases.create("c-05").lease
     ended = session.leases.create("c-06").revoke()
     token = agent.whoami().token

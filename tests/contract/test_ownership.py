@@ -84,18 +84,24 @@ def stage(world: World) -> Stage:
     callers["its sibling"] = world.session(callers["agent token"], "cortex_sess_2")
     callers["other session"] = world.session(callers["other agent"], "cortex_sess_3")
     callers["namesake session"] = world.session(callers["namesake"], "cortex_sess_4")
-    holders = {
-        "the session's lease": callers["session"],
-        "the sibling's lease": callers["its sibling"],
-        "the agent's lease": callers["agent token"],
-        "the other agent's lease": callers["other agent"],
-        "the user's lease": callers["user"],
-        "the manager's lease": callers["manager"],
-        "the owner's lease": owner,
-    }
-    leases = {whose: holder.leases.create("api", ttl="10m").lease for whose, holder in holders.items()}
+    stage = Stage(world, owner, callers, {"agent": agent.token.id, "other": other.token.id}, {})
+    stage.leases = lease_to_everybody(stage)
     world.clock.advance("1m")
-    return Stage(world, owner, callers, {"agent": agent.token.id, "other": other.token.id}, leases)
+    return stage
+
+
+def lease_to_everybody(stage: Stage) -> dict[str, Lease]:
+    """A lease of each kind that :data:`REACH` names."""
+    holders = {
+        "the session's lease": stage.callers["session"],
+        "the sibling's lease": stage.callers["its sibling"],
+        "the agent's lease": stage.callers["agent token"],
+        "the other agent's lease": stage.callers["other agent"],
+        "the user's lease": stage.callers["user"],
+        "the manager's lease": stage.callers["manager"],
+        "the owner's lease": stage.owner,
+    }
+    return {whose: holder.leases.create("api", ttl="10m").lease for whose, holder in holders.items()}
 
 
 LEASE_OPERATIONS: dict[str, Callable[[Vault, str], Lease]] = {
@@ -105,50 +111,46 @@ LEASE_OPERATIONS: dict[str, Callable[[Vault, str], Lease]] = {
 }
 
 
-@pytest.mark.parametrize("whose", REACH)
 @pytest.mark.parametrize("operation", LEASE_OPERATIONS)
-def test_a_lease_is_reached_by_its_owners_and_is_not_there_for_anybody_else(
-    stage: Stage, operation: str, whose: str
-) -> None:
-    act, lease = LEASE_OPERATIONS[operation], stage.leases[whose]
-    before, foreign_before = state_of(stage.owner), state_of(stage.callers["foreign admin"])
-    reaching = REACH[whose] | TENANT_WIDE
-    for name in CALLERS:
-        if name in reaching:
-            continue
-        trail = Trail(stage.log_of(name))
-        answer = not_found(lambda name=name: act(stage.callers[name], lease.id))
-        assert answer == not_found(lambda name=name: act(stage.callers[name], "lease_0000000000000000000000")), name
-        denials = trail.gained()
-        assert [entry.event for entry in denials] == ["access.denied"] * len(denials)
-        # What an admin of another tenant does not find was not refused: there is nothing of that name.
-        assert len(denials) == (0 if name == "foreign admin" else 2), name
-        assert lease.id not in {entry.lease_id for entry in denials}
-    assert state_of(stage.owner) == before
-    assert state_of(stage.callers["foreign admin"]) == foreign_before
-    for name in sorted(reaching, key=CALLERS.index):
-        assert act(stage.callers[name], lease.id).id == lease.id, name
+def test_a_lease_is_reached_by_its_owners_and_is_not_there_for_anybody_else(stage: Stage, operation: str) -> None:
+    act = LEASE_OPERATIONS[operation]
+    never = {
+        name: not_found(lambda name=name: act(stage.callers[name], "lease_0000000000000000000000")) for name in CALLERS
+    }
+    for whose, lease in stage.leases.items():
+        before, reaching = state_of(stage.owner), REACH[whose] | TENANT_WIDE
+        for name in CALLERS:
+            if name in reaching:
+                continue
+            trail = Trail(stage.log_of(name))
+            answer = not_found(lambda name=name, lease=lease: act(stage.callers[name], lease.id))
+            assert answer == never[name], (whose, name)
+            # What an admin of another tenant does not find was not refused: there is nothing of that name.
+            denials = trail.gained()
+            assert [entry.event for entry in denials] == ["access.denied"] * (name != "foreign admin"), (whose, name)
+            assert lease.id not in {entry.lease_id for entry in denials}
+        assert state_of(stage.owner) == before, whose
+        for name in sorted(reaching, key=CALLERS.index):
+            assert act(stage.callers[name], lease.id).id == lease.id, (whose, name)
 
 
-@pytest.mark.parametrize("id", SESSION_REACH)
 @pytest.mark.parametrize("operation", ["get", "end"])
-def test_a_session_is_reached_by_its_owners_and_is_not_there_for_anybody_else(
-    stage: Stage, operation: str, id: str
-) -> None:
+def test_a_session_is_reached_by_its_owners_and_is_not_there_for_anybody_else(stage: Stage, operation: str) -> None:
     def act(caller: Vault, id: str) -> object:
         return caller.sessions.get(id) if operation == "get" else caller.sessions.end(id)
 
+    never = {name: not_found(lambda name=name: act(stage.callers[name], "cortex_sess_nobody")) for name in CALLERS}
     before = state_of(stage.owner)
-    reaching = SESSION_REACH[id] | TENANT_WIDE
-    for name in CALLERS:
-        if name in reaching:
-            continue
-        answer = not_found(lambda name=name: act(stage.callers[name], id))
-        assert answer == not_found(lambda name=name: act(stage.callers[name], "cortex_sess_nobody")), name
+    for session, reach in SESSION_REACH.items():
+        for name in CALLERS:
+            if name not in reach | TENANT_WIDE:
+                answer = not_found(lambda name=name, session=session: act(stage.callers[name], session))
+                assert answer == never[name], (session, name)
     assert state_of(stage.owner) == before
-    for name in sorted(reaching, key=CALLERS.index):
-        if operation == "get" or name not in ("session", "other session"):  # whose own token would die with it
-            act(stage.callers[name], id)
+    for session, reach in SESSION_REACH.items():
+        for name in sorted(reach | TENANT_WIDE, key=CALLERS.index):
+            if operation == "get" or name not in ("session", "other session"):  # whose own token would die with it
+                act(stage.callers[name], session)
 
 
 @pytest.mark.parametrize("operation", ["get", "rotate", "revoke"])
@@ -191,13 +193,16 @@ def test_list_filters_narrow_and_never_widen(stage: Stage) -> None:
     assert stage.callers["user"].leases.list(agent="ours") == []
 
 
-@pytest.mark.parametrize("name", CALLERS)
-def test_revoking_by_filter_ends_only_what_the_caller_reaches(stage: Stage, name: str) -> None:
-    ids = {lease.id: whose for whose, lease in stage.leases.items()}
-    ended = stage.callers[name].leases.revoke_where(credential="api")
-    revoked = {ids[lease.id] for lease in stage.owner.leases.list(state=LeaseState.REVOKED)}
-    assert revoked == {whose for whose, reaching in REACH.items() if name in reaching | TENANT_WIDE}
-    assert ended.leases == len(revoked)
+def test_revoking_by_filter_ends_only_what_the_caller_reaches(stage: Stage) -> None:
+    for name in CALLERS:
+        stage.owner.leases.revoke_where(credential="api")
+        leases = lease_to_everybody(stage)
+        ids = {lease.id: whose for whose, lease in leases.items()}
+        ended = stage.callers[name].leases.revoke_where(credential="api")
+        revoked = {ids[lease.id] for lease in stage.owner.leases.list(state=LeaseState.REVOKED) if lease.id in ids}
+        reached = {whose for whose, reaching in REACH.items() if name in reaching | TENANT_WIDE}
+        assert revoked == reached, name
+        assert ended.leases == len(revoked), name
 
 
 def test_nothing_of_one_tenant_shows_in_another(stage: Stage) -> None:

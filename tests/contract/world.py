@@ -68,8 +68,9 @@ class Door(Protocol):
 class Embedded:
     """The engine in this process."""
 
-    def __init__(self, store: Store, *, reaps: bool) -> None:
+    def __init__(self, store: Store, clock: Clock, *, reaps: bool) -> None:
         self.store = store
+        self.clock = clock
         self.root = RootKey.new(os.urandom)
         owner = Identity(type="human", user_id="owner", email="owner@localhost")
         found_vault(self.store, self.root, tenant=HOME_TENANT, owner=owner)
@@ -104,7 +105,7 @@ class EmbeddedSqlite(Embedded):
     """On an SQLite file."""
 
     def __init__(self, directory: Path, clock: Clock, *, reaps: bool) -> None:
-        super().__init__(sqlite_store(directory, clock), reaps=reaps)
+        super().__init__(sqlite_store(directory, clock), clock, reaps=reaps)
 
 
 class EmbeddedPostgres(Embedded):
@@ -116,6 +117,7 @@ class EmbeddedPostgres(Embedded):
         self._url = LENT.borrow()
         super().__init__(
             PostgresStore(self._url, clock=clock, isolation=self.isolation, before_commit=self.before_commit),
+            clock,
             reaps=reaps,
         )
 
@@ -165,6 +167,11 @@ class OverHTTP:
         )
         self._url = self._server.__enter__().url
         self._vaults: list[Vault] = []
+        self._reaped_at: int | None = None
+
+    @property
+    def store(self) -> Store:
+        return self._inner.store
 
     def admin(self, tenant: str) -> Vault:
         # A server knows no owner, who has no token. For the tests it takes this one for the owner's.
@@ -178,10 +185,13 @@ class OverHTTP:
         return self._vaults[-1]
 
     def before(self) -> None:
-        """Before a request the reaper runs, unless it is late."""
-        if self._reaps:
+        """Before a request the reaper runs, unless it is late. While the clock stands, nothing more can have ended."""
+        now = self._inner.clock()
+        if self._reaps and now != self._reaped_at:
             with suppress(VaultError):
-                self._inner.engine.reap()
+                while self._inner.engine.reap():
+                    pass
+                self._reaped_at = now
 
     def after(self) -> None:
         """A sign of life is recorded behind the answer; the clock must not be moved before that."""
@@ -318,6 +328,15 @@ def secret_of(token: Bearing) -> Secret:
         case Secret():
             return token
     return Secret(token)
+
+
+def store_behind(vault: Vault) -> Store:
+    """The store of the vault that ``vault`` is connected to, whatever door is between."""
+    adapter = vault._adapter
+    if isinstance(adapter, _Prompt):
+        return adapter._door.store
+    assert isinstance(adapter, EmbeddedAdapter | _LateReaper)
+    return adapter._engine._store
 
 
 def perform(vault: Vault, request: ask.Request[T]) -> T:

@@ -1,20 +1,26 @@
 """A real vault with agents at work, and the dashboard over it, driven as a person drives it."""
 
 import asyncio
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from textual.events import Key
+from textual.keys import _character_to_key, key_to_character
 from textual.pilot import Pilot
 
 from tests.conftest import Clock
 from tests.contract.world import DOORS, World
 from vaultctl.cli.dashboard import _export
 from vaultctl.client import LeaseHandle, Vault
+from vaultctl.client.adapters import OnState
+from vaultctl.client.following import poll
 from vaultctl.client.vault import Adapter
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultUnavailable
+from vaultctl.domain.records import AuditEntry
 from vaultctl.tui.app import Dashboard
 from vaultctl.tui.feed import Feed, take_snapshot
 from vaultctl.tui.screens.live import LiveScreen
@@ -32,13 +38,18 @@ class Cable(Adapter):
     def __init__(self, vault: Vault) -> None:
         self._adapter = vault._adapter
         self.is_cut = False
+        self._closed = threading.Event()
 
     def perform(self, request: ask.Request[Any]) -> Any:
         if self.is_cut:
             raise VaultUnavailable("The vault does not answer.", hint="Look whether its server runs.")
         return self._adapter.perform(request)
 
+    def follow(self, request: ask.QueryAudit, *, poll_seconds: float, on_state: OnState) -> Iterator[AuditEntry]:
+        return poll(self.perform, request, lambda: self._closed.wait(poll_seconds))
+
     def close(self) -> None:
+        self._closed.set()
         self._adapter.close()
 
 
@@ -85,7 +96,7 @@ class Stage:
             acts=acts,
             export=_export,
             clock=self.clock,
-            feed=Feed(vault, poll_seconds=0.02),
+            feed=Feed(vault, poll_seconds=0.02, watch_seconds=0.02),
         )
 
     def play(
@@ -103,6 +114,7 @@ class Stage:
         return app
 
     def close(self) -> None:
+        self.cable.close()
         self.world.close()
 
     def _run(self, agent: str, id: str) -> Vault:
@@ -140,11 +152,13 @@ def toasts(app: Dashboard) -> str:
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], Any]) -> None:
-    """Let the dashboard go on until something is so."""
+    """Let the dashboard go on, frame by frame, until something is so."""
+    app = dashboard_of(pilot)
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, screen_text(dashboard_of(pilot))
-        await pilot.pause(0.01)
+        assert time.monotonic() < deadline, screen_text(app)
+        app.call_later(app.frame)
+        await pilot.pause(0.005)
 
 
 async def until_shown(pilot: Pilot[int], text: str) -> None:
@@ -152,5 +166,18 @@ async def until_shown(pilot: Pilot[int], text: str) -> None:
 
 
 async def press(pilot: Pilot[int], *keys: str) -> None:
-    await pilot.press(*keys)
-    await pilot.pause()
+    """Press keys, and let all that they set off be done.
+
+    Unlike ``pilot.press`` it does not wait for the process to be idle, which one that reads and draws never is.
+    """
+    app = dashboard_of(pilot)
+    for key in keys:
+        name = _character_to_key(key) if len(key) == 1 and not key.isalnum() else key
+        event = Key(name, key_to_character(name))
+        event.set_sender(app)
+        assert app._driver is not None
+        app._driver.send_message(event)
+        for _ in range(3):  # from the application to the screen to the widget that acts
+            await pilot._wait_for_screen()
+    app.call_later(app.frame)
+    await pilot._wait_for_screen()

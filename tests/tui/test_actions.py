@@ -24,7 +24,7 @@ def last_entry(stage: Stage, event: Event) -> object:
 async def confirmed(pilot: Pilot[int], key: str, *answers: str) -> str:
     """Press the key, and answer the question; the text of the question."""
     await press(pilot, key)
-    await until(pilot, lambda: isinstance(pilot.app.screen, Confirm))
+    await until_shown(pilot, "(y)")
     text = screen_text(dashboard_of(pilot))
     await press(pilot, *answers)
     return text

@@ -318,7 +318,7 @@ def test_quitting_ends_the_reading(stage: Stage) -> None:
 
     app = stage.play(scenario)
     assert app.return_code == 0
-    assert not app._feed._thread.is_alive()
+    assert not app._feed._threads[0].is_alive()
 
 
 def test_what_is_done_is_done_to_the_lease_that_was_seen_even_before_the_next_frame(stage: Stage) -> None:

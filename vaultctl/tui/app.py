@@ -108,7 +108,12 @@ class Dashboard(App[int]):
 
     @property
     def now(self) -> int:
-        """The vault's time, as well as it is known."""
+        """The vault's time, as well as it is known; while the vault is out of reach, when it was lost."""
+        lost_at = self._connection.lost_at
+        return self._time if lost_at is None else lost_at
+
+    @property
+    def _time(self) -> int:
         return self._clock() + self._offset.micros
 
     # Life
@@ -160,21 +165,19 @@ class Dashboard(App[int]):
                 case Entries():
                     changed |= self.model.apply(news.entries)
                     entries += news.entries
-                    if self._connection == Connection():  # else they may have waited long before they were read
+                    if self._connection.is_live:  # else they may have waited long before they were read
                         self._offset.observe(news.entries[-1].timestamp, local)
                 case Snapshot():
                     if news is not self._first:
                         self.model.start(news)
                         anew = True
                 case Lost():
-                    lost_at = self._connection.lost_at
-                    self._connection = Connection(self.now if lost_at is None else lost_at, news.error.message)
+                    self._connection = Connection(self.now, news.error.message)
                 case Live():
-                    self._connection = Connection()
+                    self._connection = Connection(is_polled=news.polled)
             if time.monotonic() > until:
                 break
-        if self._connection.lost_at is None:  # else the last picture stays as it was
-            changed |= self.model.advance(self.now)
+        changed |= self.model.advance(self.now)
         # What is under a question is drawn too.
         screen = next(screen for screen in reversed(self.screen_stack) if isinstance(screen, LiveScreen))
         if screen.can_draw:
@@ -183,13 +186,14 @@ class Dashboard(App[int]):
 
     def draw_head(self, screen: LiveScreen) -> None:
         """Draw the head of a screen."""
-        now = self.now
+        now = self._time
         if now // SECOND != self._counted_at:
             self._counted_at = now // SECOND
             self._counts = counts_of(self.model, now)
         status = screen.query_one(StatusLines)
         status.tell(self._place, self._connection, self._counts, self.model, now, acts=self.acts)
         screen.query_one(DenialLine).tell(self.model)
+        screen.set_class(self._connection.lost_at is not None, "-stale")
 
     def hurry(self) -> None:
         """Look for news at once."""

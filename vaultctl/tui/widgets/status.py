@@ -17,6 +17,12 @@ class Connection(NamedTuple):
     lost_at: int | None = None
     reason: str = ""
     catching_up: bool = False
+    is_polled: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all that is known to have happened is shown."""
+        return self.lost_at is None and not self.catching_up
 
 
 class Counts(NamedTuple):
@@ -59,6 +65,8 @@ class StatusLines(Lines):
             pieces.append(("… catching up", "warn"))
         else:
             pieces.append(("● live", "good"))
+            if connection.is_polled:
+                pieces.append((", by polling", "faint"))
         if not acts:
             pieces.append(("  read-only", "faint"))
         return [*pieces, ("", "plain"), (f" {words.clock_time(now)} UTC", "faint")]
