@@ -10,9 +10,9 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from vaultctl.domain.scrubbing import Scrubber
 
 from vaultctl.domain.disclosure import discloses
+from vaultctl.domain.scrubbing import Scrubber
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=6, max_size=30).filter(lambda text: text == text.strip())
 AROUND = st.text(st.sampled_from("xyz 019+/=%\\-_\n"), max_size=8).map(str.encode)
