@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -338,11 +339,20 @@ class TestReading:
 
 
 class TestIds:
-    """A prefix and 128 random bits in base 62."""
+    """A prefix and 22 random digits in base 62."""
 
     def test_an_id_is_a_prefix_and_22_digits(self) -> None:
-        assert new_id("lease", lambda count: b"\xff" * count) == "lease_7n42DGM5Tflk9n8mt7Fhc7"
+        assert new_id("lease", lambda count: bytes(range(count))) == "lease_0123456789ABCDEFGHIJKL"
         assert new_id("lease", bytes) == "lease_" + "0" * 22
+
+    def test_bytes_that_would_make_some_digits_likelier_are_replaced_by_further_ones(self) -> None:
+        drawn = iter((b"\xf8\xff" * 16, b"\xfb" * 20 + bytes(12), bytes(32)))
+        assert new_id("lease", lambda _count: next(drawn)) == "lease_" + "0" * 22
+
+    def test_all_digits_are_equally_likely(self) -> None:
+        digits = Counter(new_id("x", lambda count, byte=byte: bytes([byte]) * count)[2] for byte in range(248))
+        assert len(digits) == 62
+        assert set(digits.values()) == {4}
 
     @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
     def test_different_bytes_have_different_digits_of_one_width(self, one: bytes, other: bytes) -> None:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -26,16 +26,17 @@ from tests.load.http_client import Answer, Broken, Connection
 from vaultctl import Vault
 from vaultctl.client.setup import initialise
 
-VAULTCTL = str(Path(sys.executable).with_name("vaultctl"))
+SERVER = (str(Path(sys.executable).with_name("vaultctl")), "server", "start")
 AGENTS = 4
 CREDENTIALS = 8
 
 
 class Server:
-    """A real ``vaultctl server start``."""
+    """A real ``vaultctl server start``, or another program that logs where it listens."""
 
-    def __init__(self, home: Path, listen: str = "127.0.0.1:0") -> None:
+    def __init__(self, home: Path, listen: str = "127.0.0.1:0", program: Sequence[str] = SERVER) -> None:
         self._home = home
+        self._program = program
         self._process: subprocess.Popen[str] | None = None
         self._drain: threading.Thread | None = None
         self.url = ""
@@ -45,15 +46,7 @@ class Server:
         """Start it, on the port that it had before if it had one."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("VAULT", "CORTEX"))}
         self._process = subprocess.Popen(
-            [
-                VAULTCTL,
-                "server",
-                "start",
-                "--listen",
-                listen or self.url.removeprefix("http://"),
-                "--log-format",
-                "json",
-            ],
+            [*self._program, *self._listening_on(listen or self.url.removeprefix("http://"))],
             env=environment | {"VAULTCTL_HOME": str(self._home)},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -68,6 +61,16 @@ class Server:
             raise RuntimeError("the server did not start")
         self._drain = threading.Thread(target=_drain, args=(self._process.stderr,))
         self._drain.start()
+
+    def _listening_on(self, address: str) -> tuple[str, ...]:
+        return ("--listen", address, "--log-format", "json") if self._program is SERVER else ()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What its threads have used of the processors."""
+        assert self._process is not None
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     @property
     def resident_mib(self) -> float:

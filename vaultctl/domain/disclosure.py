@@ -7,6 +7,7 @@ and base64url in any alignment, hex.
 import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from urllib.parse import unquote, unquote_plus
 
 ENCODED_FROM = 6
@@ -29,8 +30,14 @@ class Text:
 
     def __init__(self, text: str) -> None:
         self._readings = tuple(dict.fromkeys(_readings(text)))
+        self._longest_run = max(
+            (len(run) for reading in self._readings for run in _BASE64_RUN.findall(reading)), default=0
+        )
+
+    @cached_property
+    def _decoded(self) -> bytes:
         # Between them stands what no text has in it.
-        self._decoded = _APART.join(dict.fromkeys(data for reading in self._readings for data in _decodings(reading)))
+        return _APART.join(dict.fromkeys(data for reading in self._readings for data in _decodings(reading)))
 
     def discloses(self, secrets: Iterable[str]) -> bool:
         """Whether it holds one of ``secrets``, in one of its forms."""
@@ -38,10 +45,10 @@ class Text:
             for reading in self._readings:
                 if secret in reading:
                     return True
-            if self._decoded:
-                data = secret.encode("utf-8", "surrogatepass")
-                if len(data) >= ENCODED_FROM and data in self._decoded:
-                    return True
+            data = secret.encode("utf-8", "surrogatepass")
+            # Its bits take so many digits of base64 at least, and more of hex: most words are too short to be decoded.
+            if len(data) >= ENCODED_FROM and -(-len(data) * 4 // 3) <= self._longest_run and data in self._decoded:
+                return True
         return False
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import lru_cache
 
 from vaultctl.domain.errors import InvalidInput
 
@@ -13,10 +14,11 @@ _LONGEST = 100 * 365 * 86_400
 class Duration(timedelta):
     """A positive span of whole seconds that reads and prints as ``1h30m``."""
 
-    @classmethod
-    def of(cls, seconds: int) -> "Duration":
+    @staticmethod
+    @lru_cache(1024)
+    def of(seconds: int) -> "Duration":
         """The duration of so many whole ``seconds``."""
-        return cls(seconds=seconds)
+        return Duration(seconds=seconds)
 
     @classmethod
     def parse(cls, text: "str | timedelta", *, what: str = "duration") -> "Duration":
@@ -40,18 +42,23 @@ class Duration(timedelta):
             seconds = sum(int(n) * size for n, (_, size) in zip(match.groups(), _UNITS, strict=True) if n)
         if not 0 < seconds <= _LONGEST:
             raise InvalidInput(f"The {what} must be at least 1s and at most 100 years.", hint="For example 15m or 90d.")
-        return cls.of(seconds)
+        return Duration.of(seconds)
 
     @property
     def seconds_total(self) -> int:
         """The length in whole seconds."""
-        return int(self.total_seconds())
+        return self.days * 86_400 + self.seconds
 
     def __str__(self) -> str:
-        rest = self.seconds_total
-        parts = []
-        for unit, size in _UNITS:
-            count, rest = divmod(rest, size)
-            if count:
-                parts.append(f"{count}{unit}")
-        return "".join(parts) or "0s"
+        return _text(self.seconds_total)
+
+
+@lru_cache(1024)
+def _text(seconds: int) -> str:
+    rest = seconds
+    parts = []
+    for unit, size in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"

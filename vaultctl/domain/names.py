@@ -75,6 +75,12 @@ def matches(glob: str, name: str) -> bool:
 
     Two pointers instead of a regular expression, which a hostile glob could make backtrack for ever.
     """
+    if "?" not in glob:
+        star = glob.find("*")
+        if star < 0:
+            return glob == name
+        if star == len(glob) - 1:
+            return name.startswith(glob[:-1])
     g = n = 0
     star = mark = -1
     while n < len(name):

@@ -23,6 +23,8 @@ def check_free_text(text: str, what: str) -> str:
     """
     if len(text) > MAX_FREE_TEXT:
         raise InvalidInput(f"The {what} is longer than {MAX_FREE_TEXT} characters.", hint="Say it shorter.")
+    if text.isascii() and text.isprintable():
+        return text
     if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text):
         raise InvalidInput(f"The {what} holds control characters.", hint="Write it as one line of plain text.")
     return text

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput
@@ -22,11 +23,13 @@ def micros_of(span: timedelta) -> int:
     return span // _MICROSECOND
 
 
+@lru_cache(1024)  # operations that share a transaction share its time
 def from_micros(micros: int) -> datetime:
     """The moment ``micros`` microseconds after 1970, in UTC."""
     return _EPOCH + timedelta(microseconds=micros)
 
 
+@lru_cache(1024)
 def rfc3339(moment: datetime) -> str:
     """``moment`` in UTC as RFC 3339 with microseconds, always the same width, so that text order is time order."""
     if moment.tzinfo is not UTC:

@@ -41,7 +41,8 @@ def _check(value: Any) -> bool:
         for key, item in value.items():
             if type(key) is not str:
                 raise InternalError("A key of an audit entry is not text.")
-            is_ascii &= _check(item) and key.isascii()
+            if (type(item) is not str and not _check(item)) or not key.isascii():
+                is_ascii = False
         return is_ascii
     if kind is list or kind is tuple:
         for item in value:
