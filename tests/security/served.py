@@ -40,15 +40,19 @@ class Database:
         else:
             self._tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY 1"
             self._connect = lambda: sqlite3.connect(directory / "vault.db", isolation_level=None)
+        self._connection: Any = None
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """What a statement answers."""
-        connection = self._connect()
-        try:
-            cursor = connection.execute(statement)
-            return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        if self._connection is None:
+            self._connection = self._connect()
+        cursor = self._connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+    def close(self) -> None:
+        """Give back the connection."""
+        if self._connection is not None:
+            self._connection.close()
 
     def tables(self) -> list[str]:
         return [name for (name,) in self.run(self._tables)]
@@ -87,6 +91,7 @@ class Served:
         stack.callback(self.door.close)
         self._stack = stack
         self.database = Database(directory, self.door)
+        stack.callback(self.database.close)
         self.owner = self.owner_of("my-org", is_there=True)
 
     def owner_of(self, tenant: str, *, is_there: bool = False) -> Vault:

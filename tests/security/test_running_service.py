@@ -38,6 +38,7 @@ class Running:
         self.clock = clock
         self.crowd = Crowd(door)
         self.database = Database(directory, door)
+        stack.callback(self.database.close)
         url = getattr(door, "_url", None)
         other = SqliteStore(directory / "vault.db", clock=clock) if url is None else PostgresStore(url, clock=clock)
         self.other = Engine(other, door.root)
