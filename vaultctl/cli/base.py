@@ -31,6 +31,7 @@ COMMANDS = {
     "lease": ("vaultctl.cli.lease", "Time-limited access to a credential."),
     "session": ("vaultctl.cli.session", "Runs of agents."),
     "audit": ("vaultctl.cli.audit", "What happened: every access and every refusal."),
+    "run": ("vaultctl.cli.run", "Run a command that has credentials in its environment."),
     "dashboard": ("vaultctl.cli.dashboard", "Live leases, renewals and refusals, in this terminal."),
     "tenant": ("vaultctl.cli.tenant", "Tenants and their settings."),
     "root-key": ("vaultctl.cli.root_key", "The key that all others are wrapped by, and where it is kept."),

@@ -102,37 +102,40 @@ class Invocation:
 
     @contextmanager
     def vault(self) -> Iterator["Vault"]:
-        """The vault as the caller that the environment names: its token's, at a server also that of the login.
+        """The vault as the caller that the environment names; see :meth:`open_vault`."""
+        with self.open_vault() as vault:
+            yield vault
 
-        Without a token the embedded vault is its owner's. A ``VAULT_TOKEN`` that is set counts even when it is empty:
-        it is an error, never a way back to the owner or to the login.
+    def open_vault(self, token: "Secret | None" = None) -> "Vault":
+        """The vault as the bearer of ``token``, else as the caller that the environment names.
+
+        That is its token's, at a server also that of the login. Without a token the embedded vault is its owner's. A
+        ``VAULT_TOKEN`` that is set counts even when it is empty: it is an error, never a way back to the owner or to
+        the login.
         """
         from vaultctl.client import Vault
 
         server = self.server()
         tenant = self.tenant_asked_for
-        token = os.environ.get("VAULT_TOKEN")
+        named = os.environ.get("VAULT_TOKEN")
         if server is not None:
             from vaultctl.client.logins import token_for
 
             tenant = tenant or server.tenant
-            opened = Vault.connect(base_url=server.base_url, tenant=tenant, token=token_for(server, tenant))
-        elif token is None:
-            opened = Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=passphrase_prompt())
-        elif not token:
+            return Vault.connect(base_url=server.base_url, tenant=tenant, token=token or token_for(server, tenant))
+        if token is None and named is None:
+            return Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=passphrase_prompt())
+        if token is None and not named:
             raise NotAuthenticated(
                 "VAULT_TOKEN is set but empty.", hint="Give it a token, or unset it to act as the vault's owner."
             )
-        else:
-            opened = Vault.connect(
-                context=self.context,
-                tenant=tenant,
-                token=token,
-                database=self.database,
-                ask_passphrase=passphrase_prompt(),
-            )
-        with opened as vault:
-            yield vault
+        return Vault.connect(
+            context=self.context,
+            tenant=tenant,
+            token=token or named,
+            database=self.database,
+            ask_passphrase=passphrase_prompt(),
+        )
 
 
 def passphrase_prompt(what: str = "Passphrase", *, confirm: bool = False) -> "Callable[[], Secret] | None":

@@ -4,23 +4,15 @@ A lease is renewed a while before it ends, up to its limit. Then, or when the va
 its next answer and the operator on stderr. What fails for a reason that may pass is tried again until the lease ends.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import anyio
 
 from vaultctl.domain.errors import InternalError, LeaseAtMaximum, NotAuthenticated, VaultError, VaultUnavailable
+from vaultctl.domain.renewals import LONGEST_NAP, TOUCH_EVERY, renewal_due, retry_due
 from vaultctl.domain.times import rfc3339
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.session import AgentSession, HeldLease
-
-TOUCH_EVERY = timedelta(minutes=5)
-"""Between signs of life; the vault ends a session after 15 minutes without one."""
-
-_LONGEST_NAP = timedelta(minutes=1)
-"""While leases are kept: a machine that slept does not count the time, but its leases' ends have come nearer."""
-
-_FIRST_RETRY = timedelta(milliseconds=500)
-_LONGEST_RETRY = timedelta(seconds=30)
 
 
 async def keep(session: AgentSession) -> None:
@@ -39,7 +31,7 @@ async def keep(session: AgentSession) -> None:
             alive = await _touch(session)
             touch_at = now + TOUCH_EVERY
         waits = [_due(session, held) - datetime.now(UTC) for held in kept if not held.settled]
-        nap = min([touch_at - now, *([*waits, _LONGEST_NAP] if waits else [])])
+        nap = min([touch_at - now, *([*waits, LONGEST_NAP] if waits else [])])
         with anyio.move_on_after(max(nap.total_seconds(), 0)):
             await woken.wait()
 
@@ -47,12 +39,7 @@ async def keep(session: AgentSession) -> None:
 def _due(session: AgentSession, held: HeldLease) -> datetime:
     if held.retry_at:
         return held.retry_at
-    lease = held.lease
-    begun = lease.renewed_at or lease.issued_at
-    before: timedelta = session.settings.renew_before_expiry
-    if lease.expires_at - begun <= before:
-        before = (lease.expires_at - begun) / 2
-    return lease.expires_at - before
+    return renewal_due(held.lease, session.settings.renew_before_expiry)
 
 
 async def _attend(session: AgentSession, held: HeldLease) -> None:
@@ -65,9 +52,7 @@ async def _attend(session: AgentSession, held: HeldLease) -> None:
         try:
             await session.renew(lease.id)
         except (VaultUnavailable, InternalError) as error:
-            now = datetime.now(UTC)
-            pause = min(max((lease.expires_at - now) / 4, _FIRST_RETRY), _LONGEST_RETRY)
-            held.retry_at = min(now + pause, lease.expires_at)
+            held.retry_at = retry_due(lease, datetime.now(UTC))
             logger.warning("Lease %s was not renewed, trying again: %s", lease.id, error.message)
             return
         except LeaseAtMaximum:

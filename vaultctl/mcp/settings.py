@@ -20,10 +20,10 @@ from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput, NotAuthenticated
 from vaultctl.domain.names import check_name, check_session_id
 from vaultctl.domain.records import ResponseFormat
+from vaultctl.domain.renewals import RENEW_BEFORE_EXPIRY
 from vaultctl.domain.secrets import Secret
 
 FILE_NAME = ".vault-mcp.json"
-DEFAULT_RENEW_BEFORE_EXPIRY = Duration(minutes=5)
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 _LONGEST_FILE = 65_536
@@ -68,7 +68,7 @@ class Settings:
     default_ttl: Duration | None = None
     max_ttl: Duration | None = None
     auto_renew: bool = False
-    renew_before_expiry: Duration = DEFAULT_RENEW_BEFORE_EXPIRY
+    renew_before_expiry: Duration = RENEW_BEFORE_EXPIRY
     log_level: str = "info"
     response_format: ResponseFormat = ResponseFormat.VALUE
 
@@ -174,7 +174,7 @@ def load(
         default_ttl=get("defaultTTL", Duration.parse),
         max_ttl=get("maxTTL", Duration.parse),
         auto_renew=auto_renew.value if auto_renew else False,
-        renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or DEFAULT_RENEW_BEFORE_EXPIRY,
+        renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or RENEW_BEFORE_EXPIRY,
         log_level=get("logLevel", _log_level) or "info",
         response_format=get("responseFormat", _response_format) or ResponseFormat.VALUE,
     )
