@@ -12,7 +12,7 @@ from vaultctl.client.adapters import Adapter, OnState
 from vaultctl.client.setup import initialise
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import NotFound, VaultUnavailable
+from vaultctl.domain.errors import NotAllowed, NotFound, VaultUnavailable
 from vaultctl.domain.records import AuditEntry, LeaseState
 from vaultctl.domain.secrets import Secret
 from vaultctl.run.loans import Loans
@@ -89,6 +89,15 @@ def test_what_can_not_be_had_leaves_what_was_taken_to_be_released(world: World) 
         loans.take("absent", None, "Run make")
     loans.release()
     assert world.owner.leases.get(lease.id).state is LeaseState.REVOKED
+
+
+def test_what_is_delivered_by_reference_is_refused_and_released(world: World) -> None:
+    world.owner.credentials.update("long", delivery="reference")
+    loans = world.loans()
+    with pytest.raises(NotAllowed, match="'long' is delivered to agents by reference only"):
+        loans.take("long", None, "Run make")
+    loans.release()
+    assert [lease.state for lease in world.owner.leases.list()] == [LeaseState.REVOKED]
 
 
 def test_a_lease_is_renewed_five_minutes_before_it_ends_and_not_earlier(world: World) -> None:

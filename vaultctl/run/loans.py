@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event, Thread
 
-from vaultctl.client.vault import Vault
+from vaultctl.client.vault import LeaseHandle, Vault
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import (
     Conflict,
     InternalError,
     LeaseAtMaximum,
+    NotAllowed,
     NotAuthenticated,
     NotFound,
     VaultError,
     VaultUnavailable,
 )
-from vaultctl.domain.records import IssuedLease, Lease
+from vaultctl.domain.records import Lease
 from vaultctl.domain.renewals import LONGEST_NAP, RENEW_BEFORE_EXPIRY, TOUCH_EVERY, renewal_due, retry_due
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import rfc3339
@@ -81,10 +82,19 @@ class Loans:
         vault.close()
         return cls(own, in_session=True, own_session=opened.session.id, warn=warn)
 
-    def take(self, name: str, ttl: Duration | None, purpose: str) -> IssuedLease:
-        """Lease a credential."""
-        issued = self._vault.leases.create(name, ttl=ttl, purpose=purpose).issued
+    def take(self, name: str, ttl: Duration | None, purpose: str) -> LeaseHandle:
+        """Lease a credential.
+
+        Raises:
+            NotAllowed: It is delivered by reference, which no environment can make use of.
+        """
+        issued = self._vault.leases.create(name, ttl=ttl, purpose=purpose)
         self._loans.append(_Loan(issued.lease))
+        if issued.credential_reference is not None:
+            raise NotAllowed(
+                f"{name!r} is delivered to agents by reference only, and a command needs the value.",
+                hint="Run the agent under a runtime that redeems references.",
+            )
         return issued
 
     def start_keeping(self) -> None:

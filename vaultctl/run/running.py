@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import PurePath
 
+from vaultctl.client.vault import LeaseHandle
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput, VaultError
-from vaultctl.domain.records import IssuedLease
 from vaultctl.domain.scrubbing import SHORTEST
 from vaultctl.domain.text import check_free_text
 from vaultctl.engine.credential_types import fragments
@@ -59,8 +59,8 @@ def run(
 
 def _take_all(
     loans: Loans, wanted: Mapping[str, str], ttl: Duration | None, purpose: str, stops: Stops
-) -> dict[str, IssuedLease]:
-    issued: dict[str, IssuedLease] = {}
+) -> dict[str, LeaseHandle]:
+    issued: dict[str, LeaseHandle] = {}
     for variable, name in wanted.items():
         stops.check()
         issued[variable] = loans.take(name, ttl, purpose)
@@ -68,7 +68,7 @@ def _take_all(
 
 
 def _run_child(
-    command: list[str], issued: Mapping[str, IssuedLease], loans: Loans, stops: Stops, *, redact: bool
+    command: list[str], issued: Mapping[str, LeaseHandle], loans: Loans, stops: Stops, *, redact: bool
 ) -> int:
     environment = environment_for_child(os.environ, {variable: lease.value for variable, lease in issued.items()})
     with ExitStack() as stack:
@@ -85,7 +85,7 @@ def _run_child(
         return child.wait(redaction.resized if redaction else _nothing)
 
 
-def _secrets(issued: Iterable[IssuedLease]) -> Iterator[str]:
+def _secrets(issued: Iterable[LeaseHandle]) -> Iterator[str]:
     for lease in issued:
         value = lease.value.reveal()
         if len(value.strip()) < SHORTEST:
