@@ -52,7 +52,7 @@ def test_a_noun_alone_prints_its_help_and_ends_well(path: tuple[str, ...], cli: 
 
 def test_only_what_works_is_listed(cli: Cli) -> None:
     shown = cli.ok("--help").out
-    for later in ("team", "backup", "cortex"):
+    for later in ("backup", "cortex"):
         assert f"\n  {later} " not in shown
         assert cli(later).status == ExitStatus.USAGE
 

@@ -68,6 +68,8 @@ OPERATIONS = [
     Operation("token.get", Role.ADMIN, lambda s: s.caller.tokens.get(s.token_id)),
     Operation("token.rotate", Role.ADMIN, lambda s: s.caller.tokens.rotate(s.token_id)),
     Operation("token.revoke", Role.ADMIN, lambda s: s.caller.tokens.revoke(s.token_id)),
+    Operation("team.list", Role.ADMIN, lambda s: s.caller.team.list()),
+    Operation("team.invite", Role.ADMIN, lambda s: s.caller.team.invite("new@example.com", "admin")),
     Operation("tenant.update", Role.ADMIN, lambda s: s.caller.tenants.update("my-org", max_lease_ttl="5h")),
     Operation("audit.query", Role.ADMIN, lambda s: s.caller.audit_log.query()),
 ]

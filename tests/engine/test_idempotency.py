@@ -81,6 +81,7 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.OpenSession: (agent, lambda: ask.OpenSession()),
         ask.TouchSession: (session, lambda: ask.TouchSession()),
         ask.EndSession: (agent, lambda: ask.EndSession(id=perform(agent, ask.OpenSession()).session.id)),
+        ask.InviteMember: (admin, lambda: ask.InviteMember(email="new@example.com", role=Role.USER)),
         ask.RotateKek: (admin, lambda: ask.RotateKek(id="my-org")),
         ask.CreateTenant: (crowd.owner(), lambda: ask.CreateTenant(id="third-org")),
     }
@@ -119,6 +120,7 @@ def test_every_kind_of_post_is_carried_out_once_and_answered_alike(
         ask.CreateLease: ["lease.replayed"],
         ask.RedeemLease: ["lease.replayed"],
         ask.CreateToken: ["token.replayed"],
+        ask.InviteMember: ["token.replayed"],
         ask.RotateToken: ["token.replayed"],
         ask.OpenSession: ["token.replayed"],
     }

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import Clock
 from tests.contract.world import EmbeddedSqlite, World
 
-TABLES = ("tenants", "tenant_keys", "credentials", "credential_versions", "tokens", "sessions", "leases")
+TABLES = ("tenants", "tenant_keys", "credentials", "credential_versions", "tokens", "sessions", "leases", "members")
 """The tables with a column ``tenant`` that are not the audit log."""
 
 

@@ -24,10 +24,10 @@ from vaultctl.domain.errors import (
 )
 from vaultctl.domain.records import LeaseState
 from vaultctl.engine.engine import Engine
-from vaultctl.store.rows import CredentialRow, LeaseRow, Row, SessionRow, TenantRow, TokenRow
+from vaultctl.store.rows import CredentialRow, LeaseRow, MemberRow, Row, SessionRow, TenantRow, TokenRow
 from vaultctl.store.sqlite import SqliteStore
 
-AUTHORITY: tuple[type[Row], ...] = (TenantRow, CredentialRow, TokenRow, SessionRow, LeaseRow)
+AUTHORITY: tuple[type[Row], ...] = (TenantRow, CredentialRow, TokenRow, MemberRow, SessionRow, LeaseRow)
 NOT_FOR_THE_AGENT = "hidden-value-0123456789"
 REPLAY = "a row put back as the vault itself once wrote it is authentic: only a state kept elsewhere could tell"
 
@@ -53,6 +53,7 @@ def cast(scene: Scene) -> Cast:
     owner.credentials.create("beyond", "generic-secret", NOT_FOR_THE_AGENT)
     issued = owner.tokens.create(agent="ours", credentials=["reached", "hidden"], max_lease_ttl="2h")
     strong = owner.tokens.create(agent="other", credentials=["*"])
+    owner.team.invite("member@example.com", "user")
     agent = scene.world.connect(issued)
     session = scene.world.session(agent, "mcp_sess_ours")
     lease = session.leases.create("reached", ttl="1h")
@@ -83,6 +84,7 @@ _MINE = {
     "tokens": "agent = 'ours' AND kind = 'agent'",
     "sessions": "id = 'mcp_sess_ours'",
     "leases": "agent = 'ours'",
+    "members": "email = 'member@example.com'",
 }
 USES: dict[str, Callable[[Cast], object]] = {
     "tenants": lambda cast: cast.agent.leases.create("reached"),
@@ -90,6 +92,7 @@ USES: dict[str, Callable[[Cast], object]] = {
     "tokens": lambda cast: cast.agent.leases.create("reached"),
     "sessions": lambda cast: cast.session.leases.create("reached"),
     "leases": lambda cast: cast.session.leases.renew(cast.lease),
+    "members": lambda cast: cast.scene.owner.team.get("member@example.com"),
 }
 COLUMNS = [(kind.table, column) for kind in AUTHORITY for column in kind.__struct_fields__]
 

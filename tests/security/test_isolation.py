@@ -218,7 +218,7 @@ def requests_about(
                 given[field] = getattr(identifiers, naming[field])
             elif required or field in WITH_AN_IDENTIFIER.get(request_type, ()):
                 given[field] = OTHER_FIELDS[field]
-        if asked == "email":
+        if asked == "email" and "role" in fields:
             given["role"] = Role.USER
         yield naming.get(asked, ""), request_type(**given)
 
@@ -310,7 +310,7 @@ def test_a_stranger_is_told_the_same_of_what_is_there_as_of_what_never_was(
             assert one.told == other.told, f"{name} learns whether a {kind} is there"
 
 
-CREATING = (ask.CreateCredential, ask.CreateToken, ask.OpenSession, ask.CreateLease)
+CREATING = (ask.CreateCredential, ask.CreateToken, ask.InviteMember, ask.OpenSession, ask.CreateLease)
 
 
 @pytest.mark.parametrize("request_type", OPERATIONS, ids=lambda kind: kind.__name__)

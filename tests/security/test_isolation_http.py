@@ -100,7 +100,7 @@ def send(client: httpx.Client, request: ask.Request[Any], **headers: str) -> htt
 def is_vaults_own_business(stranger: str, request_type: type[ask.Request[Any]]) -> bool:
     """Operators administer tenants: their names and settings are no secret from them."""
     return stranger == "operator" and request_type in (
-        *(ask.CreateTenant, ask.ListTenants, ask.GetTenant, ask.UpdateTenant),
+        *(ask.CreateTenant, ask.ListTenants, ask.GetTenant, ask.UpdateTenant, ask.RotateKek),
     )
 
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "run": ("vaultctl.cli.run", "Run a command that has credentials in its environment."),
     "dashboard": ("vaultctl.cli.dashboard", "Live leases, renewals and refusals, in this terminal."),
     "tenant": ("vaultctl.cli.tenant", "Tenants and their settings."),
+    "team": ("vaultctl.cli.team", "The people of a tenant, and what they may do."),
     "root-key": ("vaultctl.cli.root_key", "The key that all others are wrapped by, and where it is kept."),
     "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
     "server": ("vaultctl.cli.server", "The HTTP server of a team's vault."),

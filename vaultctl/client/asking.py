@@ -159,6 +159,16 @@ def create_token(
     )
 
 
+def invite_member(email: str, role: Role | str, ttl: AnyDuration | None) -> ask.InviteMember:
+    """The request of ``team.invite``."""
+    return ask.InviteMember(email=email, role=_enum(Role, role, "role"), ttl=_duration(ttl, "TTL"))
+
+
+def change_role(email: str, role: Role | str) -> ask.ChangeMemberRole:
+    """The request of ``team.change_role``."""
+    return ask.ChangeMemberRole(email=email, role=_enum(Role, role, "role"))
+
+
 def rotate_token(id: str, ttl: AnyDuration | None) -> ask.RotateToken:
     """The request of ``tokens.rotate``."""
     return ask.RotateToken(id=id, ttl=_duration(ttl, "TTL"))

@@ -36,6 +36,7 @@ from vaultctl.domain.records import (
     KekRotation,
     Lease,
     LeaseState,
+    Member,
     OpenedSession,
     Page,
     RedeemedLease,
@@ -64,6 +65,7 @@ class AsyncVault:
         self.sessions = AsyncSessions(adapter)
         self.audit_log = AsyncAuditLog(adapter)
         self.tenants = AsyncTenants(adapter)
+        self.team = AsyncTeam(adapter)
 
     @classmethod
     def connect(
@@ -443,3 +445,47 @@ class AsyncTenants(_Noun):
     async def rotate_kek(self, id: str, *, version: int | None = None, limit: int = ask.PAGE_SIZE) -> KekRotation:
         """One step of a rotation of the key-encryption key; go on until ``remaining`` is 0. Needs the role admin."""
         return await self._adapter.perform(ask.RotateKek(id=id, version=version, limit=limit))
+
+
+class AsyncTeam(_Noun):
+    """The people of the tenant. Everything about them needs the role admin.
+
+    A person is an e-mail address, which is the ``user_id`` of all their tokens and stays so.
+    """
+
+    async def invite(self, email: str, role: Role | str, *, ttl: AnyDuration | None = None) -> IssuedToken:
+        """Take a person into the team, and mint their first personal token. Its secret is shown only now.
+
+        Args:
+            email: Who it is. Tokens that exist for this address become theirs, and carry at most ``role``.
+            role: What they may do.
+            ttl: How long the token authenticates; 90 days if None.
+
+        Raises:
+            AlreadyExists: They are in the team already.
+        """
+        return await self._adapter.perform(asking.invite_member(email, role, ttl))
+
+    async def list(self) -> "builtins.list[Member]":
+        """The team by address."""
+        return await self._all(ask.ListMembers(limit=ask.MAX_PAGE_SIZE))
+
+    async def get(self, email: str) -> Member:
+        """One person of the team."""
+        return await self._adapter.perform(ask.GetMember(email=email))
+
+    async def change_role(self, email: str, role: Role | str) -> Member:
+        """Give a person another role. Tokens that carry the old one follow at once; none carries more than the new.
+
+        Raises:
+            Conflict: They are the only admin, and the caller does not run the vault.
+        """
+        return await self._adapter.perform(asking.change_role(email, role))
+
+    async def remove(self, email: str) -> Revocation:
+        """Take a person out of the team; their tokens and leases end in the same step.
+
+        Raises:
+            Conflict: They are the only admin, and the caller does not run the vault.
+        """
+        return await self._adapter.perform(ask.RemoveMember(email=email))

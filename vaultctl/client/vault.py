@@ -31,6 +31,7 @@ from vaultctl.domain.records import (
     KekRotation,
     Lease,
     LeaseState,
+    Member,
     OpenedSession,
     Page,
     RedeemedLease,
@@ -59,6 +60,7 @@ class Vault:
         self.sessions = Sessions(adapter)
         self.audit_log = AuditLog(adapter)
         self.tenants = Tenants(adapter)
+        self.team = Team(adapter)
 
     @classmethod
     def connect(
@@ -566,3 +568,47 @@ class Tenants(_Noun):
             limit: How many data keys the step may rewrap, so that others are served in between.
         """
         return self._adapter.perform(ask.RotateKek(id=id, version=version, limit=limit))
+
+
+class Team(_Noun):
+    """The people of the tenant. Everything about them needs the role admin.
+
+    A person is an e-mail address, which is the ``user_id`` of all their tokens and stays so.
+    """
+
+    def invite(self, email: str, role: Role | str, *, ttl: AnyDuration | None = None) -> IssuedToken:
+        """Take a person into the team, and mint their first personal token. Its secret is shown only now.
+
+        Args:
+            email: Who it is. Tokens that exist for this address become theirs, and carry at most ``role``.
+            role: What they may do.
+            ttl: How long the token authenticates; 90 days if None.
+
+        Raises:
+            AlreadyExists: They are in the team already.
+        """
+        return self._adapter.perform(asking.invite_member(email, role, ttl))
+
+    def list(self) -> "builtins.list[Member]":
+        """The team by address."""
+        return self._all(ask.ListMembers(limit=ask.MAX_PAGE_SIZE))
+
+    def get(self, email: str) -> Member:
+        """One person of the team."""
+        return self._adapter.perform(ask.GetMember(email=email))
+
+    def change_role(self, email: str, role: Role | str) -> Member:
+        """Give a person another role. Tokens that carry the old one follow at once; none carries more than the new.
+
+        Raises:
+            Conflict: They are the only admin, and the caller does not run the vault.
+        """
+        return self._adapter.perform(asking.change_role(email, role))
+
+    def remove(self, email: str) -> Revocation:
+        """Take a person out of the team; their tokens and leases end in the same step.
+
+        Raises:
+            Conflict: They are the only admin, and the caller does not run the vault.
+        """
+        return self._adapter.perform(ask.RemoveMember(email=email))

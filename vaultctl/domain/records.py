@@ -128,6 +128,9 @@ class Event(StrEnum):
     TENANT_CREATED = "tenant.created"
     SETTINGS_UPDATED = "tenant.settings_updated"
     KEK_ROTATED = "tenant.kek_rotated"
+    TEAM_INVITED = "team.invited"
+    TEAM_REMOVED = "team.removed"
+    TEAM_ROLE_CHANGED = "team.role_changed"
     ROOT_KEY_ROTATED = "root_key.rotated"
     ROOT_KEY_MOVED = "root_key.moved"
 
@@ -339,6 +342,17 @@ class Tenant(Record):
     default_lease_ttl: Duration
     max_lease_ttl: Duration
     created_at: datetime
+
+
+class Member(Record):
+    """A person of a tenant's team. ``id`` is the e-mail address, which is also the ``user_id`` of all their tokens."""
+
+    id: str
+    role: Role
+    created_at: datetime
+    created_by: str
+    tokens: int = 0
+    """Tokens of theirs that authenticate now."""
 
 
 class KekRotation(Record, omit_defaults=False):

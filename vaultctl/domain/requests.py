@@ -24,6 +24,7 @@ from vaultctl.domain.records import (
     KekRotation,
     Lease,
     LeaseState,
+    Member,
     OpenedSession,
     Page,
     Policy,
@@ -324,3 +325,37 @@ class RotateKek(Request[KekRotation]):
     """The version that the first step named, so that a step which comes late begins nothing anew."""
     limit: int = PAGE_SIZE
     """How many data keys this step may rewrap."""
+
+
+class InviteMember(Request[IssuedToken]):
+    """Take a person into the tenant's team, and mint their first personal token."""
+
+    email: str
+    role: Role
+    ttl: Duration | None = None
+
+
+class ListMembers(Request[Page[Member]]):
+    """The tenant's team by e-mail address."""
+
+    limit: int = PAGE_SIZE
+    cursor: str | None = None
+
+
+class GetMember(Request[Member]):
+    """One person of the team."""
+
+    email: str
+
+
+class ChangeMemberRole(Request[Member]):
+    """Give a person another role, at once."""
+
+    email: str
+    role: Role
+
+
+class RemoveMember(Request[Revocation]):
+    """Take a person out of the team; their tokens and leases end."""
+
+    email: str

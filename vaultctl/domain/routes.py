@@ -91,6 +91,11 @@ ROUTES: dict[type[ask.Request[Any]], Route] = {
     ask.ListTenants: _route("GET", "/tenants", Page[records.Tenant]),
     ask.GetTenant: _route("GET", "/tenants/{id}", records.Tenant),
     ask.UpdateTenant: _route("PATCH", "/tenants/{id}", records.Tenant),
+    ask.InviteMember: _route("POST", "/team", records.IssuedToken, 201),
+    ask.ListMembers: _route("GET", "/team", Page[records.Member]),
+    ask.GetMember: _route("GET", "/team/{email}", records.Member),
+    ask.ChangeMemberRole: _route("PATCH", "/team/{email}", records.Member),
+    ask.RemoveMember: _route("DELETE", "/team/{email}", records.Revocation),
     ask.RotateKek: _route("POST", "/tenants/{id}/rotate-kek", records.KekRotation),
 }
 

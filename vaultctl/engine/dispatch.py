@@ -86,6 +86,11 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.ListTenants: Operation("tenant.list", "tenants", "list_tenants", writes=False, of_vault=True),
     ask.GetTenant: Operation("tenant.get", "tenants", "get_tenant", writes=False, of_vault=True),
     ask.UpdateTenant: Operation("tenant.update", "tenants", "update_tenant", writes=True, of_vault=True),
+    ask.InviteMember: Operation("team.invite", "team", "invite_member", writes=True),
+    ask.ListMembers: Operation("team.list", "team", "list_members", writes=False),
+    ask.GetMember: Operation("team.show", "team", "get_member", writes=False),
+    ask.ChangeMemberRole: Operation("team.role", "team", "change_role", writes=True),
+    ask.RemoveMember: Operation("team.remove", "team", "remove_member", writes=True),
     ask.RotateKek: Operation("tenant.rotate_kek", "tenants", "rotate_kek", writes=True, of_vault=True),
 }
 

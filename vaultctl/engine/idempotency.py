@@ -162,7 +162,7 @@ def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Ma
             return redemption.redeem_again(tx, caller, request)
         case ask.RenewLease() | ask.RevokeLease():
             return leases.get_lease(tx, caller, ask.GetLease(id=made.id))
-        case ask.CreateToken() | ask.RotateToken():
+        case ask.CreateToken() | ask.RotateToken() | ask.InviteMember():
             return tokens.reissue_token(tx, caller, made.id, made.secrets)
         case ask.OpenSession():
             return sessions.reissue_session(tx, caller, made.id, made.secrets)

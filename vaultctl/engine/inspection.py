@@ -2,9 +2,19 @@
 
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
-from vaultctl.store.rows import CredentialRow, EntryRow, LeaseRow, LogRow, Row, SessionRow, TenantRow, TokenRow
+from vaultctl.store.rows import (
+    CredentialRow,
+    EntryRow,
+    LeaseRow,
+    LogRow,
+    MemberRow,
+    Row,
+    SessionRow,
+    TenantRow,
+    TokenRow,
+)
 
-_AUTHORITY: tuple[type[Row], ...] = (TenantRow, CredentialRow, TokenRow, SessionRow, LeaseRow)
+_AUTHORITY: tuple[type[Row], ...] = (TenantRow, CredentialRow, TokenRow, MemberRow, SessionRow, LeaseRow)
 _MOST = 1_000_000
 
 

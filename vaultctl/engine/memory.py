@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from vaultctl.domain.records import LeaseState
-from vaultctl.store.rows import CredentialRow, LeaseRow, LogRow, Row, TenantRow, TokenRow, VersionRow
+from vaultctl.store.rows import CredentialRow, LeaseRow, LogRow, MemberRow, Row, TenantRow, TokenRow, VersionRow
 
-KEPT: tuple[type[Row], ...] = (TenantRow, CredentialRow, VersionRow, TokenRow)
+KEPT: tuple[type[Row], ...] = (TenantRow, CredentialRow, VersionRow, TokenRow, MemberRow)
 """Rows that never change without an entry in their tenant's log."""
 
 _MOST_TENANTS = 64

@@ -9,7 +9,7 @@ from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import Conflict, InvalidInput, NotFound
 from vaultctl.domain.ids import new_id
 from vaultctl.domain.names import check_email, check_glob, check_name
-from vaultctl.domain.records import Event, IssuedToken, Page, Revocation, Role, SessionState, Token, WhoAmI
+from vaultctl.domain.records import Event, Identity, IssuedToken, Page, Revocation, Role, SessionState, Token, WhoAmI
 from vaultctl.domain.rules import DEFAULT_TOKEN_TTL, Caller, require_operator, require_role
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
@@ -17,6 +17,7 @@ from vaultctl.engine import leases, paging, sessions, views
 from vaultctl.engine.authentication import SESSION_KINDS, VAULT_TENANT, caller_of, session_is_live
 from vaultctl.engine.catalogue import reachable_names
 from vaultctl.engine.free_text import refuse_disclosure
+from vaultctl.engine.members import require_within_membership
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -48,15 +49,22 @@ def create_token(tx: Transaction, caller: Caller, request: ask.CreateToken) -> I
         raise InvalidInput("Only operators' tokens belong to no tenant.", hint="Name a tenant with --tenant.")
     texts = (request.agent or "", request.email or "", *request.credentials)
     refuse_disclosure(tx, caller, texts, Event.ACCESS_DENIED)
+    if request.email is not None:
+        require_within_membership(tx, tenant, request.email, role)
+    return mint(tx, caller, request)
+
+
+def mint(tx: Transaction, caller: Caller, request: ask.CreateToken) -> IssuedToken:
+    """Mint a token, once it is known that it may be."""
     token_id = new_id("tok", tx.random)
     secret = new_token_secret(tx.random)
     row = tx.insert(
         TokenRow(
-            tenant=tenant,
+            tenant=VAULT_TENANT if request.operator else caller.tenant,
             id=token_id,
             hash=hash_of(secret),
             kind="agent" if request.agent else "human" if request.email else "operator",
-            role=role.value,
+            role=_role(request).value,
             agent=None if request.agent is None else check_name(request.agent, "agent"),
             email=None if request.email is None else check_email(request.email),
             user_id=None if request.agent else token_id if request.operator else request.email,
@@ -69,10 +77,10 @@ def create_token(tx: Transaction, caller: Caller, request: ask.CreateToken) -> I
             created_by=caller.identity.label,
             rotated_at=None,
             revoked_at=None,
-            requests_per_minute=rate,
+            requests_per_minute=request.requests_per_minute,
         )
     )
-    _audit(tx, caller, Event.TOKEN_CREATED, row, _authority(row))
+    _audit(tx, caller.identity, Event.TOKEN_CREATED, row, _authority(row))
     return _issued(tx, row, secret)
 
 
@@ -112,7 +120,7 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
                 sessions.move_expiry(tx, session, expires_at)
             else:  # new time for the token does not bring it back
                 sessions.end(tx, session, sessions.identity_of(session), "token expired")
-    _audit(tx, caller, Event.TOKEN_ROTATED, row, {"expiresAt": rfc3339(from_micros(expires_at))})
+    _audit(tx, caller.identity, Event.TOKEN_ROTATED, row, {"expiresAt": rfc3339(from_micros(expires_at))})
     return _issued(tx, row, secret)
 
 
@@ -126,14 +134,18 @@ def reissue_token(tx: Transaction, caller: Caller, token_id: str, secrets: tuple
     secret = secrets[0]
     if row.revoked_at is not None or row.expires_at <= tx.now or row.hash != hash_of(secret):
         raise Conflict("The token that this request made was replaced, or has ended.", hint=anew)
-    _audit(tx, caller, Event.TOKEN_REPLAYED, row, {})
+    _audit(tx, caller.identity, Event.TOKEN_REPLAYED, row, {})
     return _issued(tx, row, secret)
 
 
 def revoke_token(tx: Transaction, caller: Caller, request: ask.RevokeToken) -> Revocation:
     """End a token, its sessions and their leases."""
     refuse_if(caller, require_role(caller, Role.ADMIN))
-    row = _existing(tx, caller, request.id)
+    return end_token(tx, caller.identity, _existing(tx, caller, request.id))
+
+
+def end_token(tx: Transaction, identity: Identity, row: TokenRow) -> Revocation:
+    """End a token as ``identity``, once it is known that it may be."""
     if row.revoked_at is not None:
         return Revocation(leases=0)
     # The row first: whoever opens a session or leases meanwhile has read it, and is found below.
@@ -145,10 +157,10 @@ def revoke_token(tx: Transaction, caller: Caller, request: ask.RevokeToken) -> R
     else:
         running = _active_sessions(tx, row)
     for session in running:
-        ended += sessions.end(tx, session, caller.identity, "token revoked")
+        ended += sessions.end(tx, session, identity, "token revoked")
     by_token = (Where("tenant", "=", row.tenant), Where("token_id", "=", row.id))
-    ended += leases.revoke_all(tx, caller.identity, "token revoked", by_token)
-    _audit(tx, caller, Event.TOKEN_REVOKED, row, {"sessions": len(running), "leases": ended})
+    ended += leases.revoke_all(tx, identity, "token revoked", by_token)
+    _audit(tx, identity, Event.TOKEN_REVOKED, row, {"sessions": len(running), "leases": ended})
     return Revocation(leases=ended, sessions=len(running))
 
 
@@ -216,6 +228,6 @@ def _authority(row: TokenRow) -> dict[str, Any]:
     }
 
 
-def _audit(tx: Transaction, caller: Caller, event: Event, row: TokenRow, details: dict[str, Any]) -> None:
+def _audit(tx: Transaction, identity: Identity, event: Event, row: TokenRow, details: dict[str, Any]) -> None:
     subject = {"tokenId": row.id, "agent": row.agent, "sessionId": row.session_id}
-    tx.audit(row.tenant, event, caller.identity, subject | details)
+    tx.audit(row.tenant, event, identity, subject | details)

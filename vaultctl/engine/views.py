@@ -20,6 +20,7 @@ from vaultctl.domain.records import (
     Identity,
     Lease,
     LeaseState,
+    Member,
     Policy,
     Role,
     Session,
@@ -29,7 +30,16 @@ from vaultctl.domain.records import (
     TokenState,
 )
 from vaultctl.domain.times import from_micros
-from vaultctl.store.rows import CredentialRow, EntryRow, LeaseRow, SessionRow, TenantRow, TokenRow, VersionRow
+from vaultctl.store.rows import (
+    CredentialRow,
+    EntryRow,
+    LeaseRow,
+    MemberRow,
+    SessionRow,
+    TenantRow,
+    TokenRow,
+    VersionRow,
+)
 
 _POLICY_IDENTITIES = msgspec.json.Decoder(tuple[AllowedIdentity, ...])
 _ENTRY = msgspec.json.Decoder(AuditEntry)
@@ -167,6 +177,17 @@ def tenant(row: TenantRow) -> Tenant:
         default_lease_ttl=Duration.of(row.default_lease_ttl),
         max_lease_ttl=Duration.of(row.max_lease_ttl),
         created_at=from_micros(row.created_at),
+    )
+
+
+def member(row: MemberRow, tokens: int) -> Member:
+    """A person of the team, with the number of tokens that count."""
+    return Member(
+        id=row.email,
+        role=Role(row.role),
+        created_at=from_micros(row.created_at),
+        created_by=row.created_by,
+        tokens=tokens,
     )
 
 

@@ -213,4 +213,19 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX credential_versions_by_kek ON credential_versions (tenant, wrapped_dek)",
         ),
     ),
+    Migration(
+        5,
+        (
+            """CREATE TABLE members (
+                tenant TEXT NOT NULL,
+                email TEXT NOT NULL,
+                role TEXT NOT NULL,
+                created_at BIGINT NOT NULL,
+                created_by TEXT NOT NULL,
+                mac BLOB NOT NULL,
+                PRIMARY KEY (tenant, email)
+            )""",
+            "CREATE INDEX tokens_by_email ON tokens (tenant, email) WHERE email IS NOT NULL",
+        ),
+    ),
 )

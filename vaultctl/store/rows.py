@@ -96,6 +96,20 @@ class VersionRow(Row, frozen=True):
     mac: bytes = b""
 
 
+class MemberRow(Row, frozen=True):
+    """A person of a tenant's team."""
+
+    table = "members"
+    key = ("tenant", "email")
+
+    tenant: str
+    email: str
+    role: str
+    created_at: int
+    created_by: str
+    mac: bytes = b""
+
+
 class TokenRow(Row, frozen=True):
     """A token; of its secret only the SHA-256."""
 
