@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench completions clean
+.PHONY: help demo test interop lint bench completions clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -14,6 +14,9 @@ demo: $(VENV)/.runtime ## install into .venv and play the guide against a vault 
 
 test: $(VENV)/.dev ## run the whole test suite
 	$(BIN)/pytest -q -n auto --dist worksteal
+
+interop: $(VENV)/.dev ## public MCP clients and suites (npm) against the real servers
+	@$(BIN)/python tests/interop/run.py
 
 lint: $(VENV)/.dev ## style, types and layers
 	$(BIN)/ruff check .

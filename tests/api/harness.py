@@ -14,12 +14,13 @@ import uvloop
 
 from vaultctl.api.limits import USUAL, Limits
 from vaultctl.api.logs import Log
-from vaultctl.api.main import url_of
+from vaultctl.api.running import url_of
 from vaultctl.api.server import Server
 from vaultctl.api.serving import bind
 from vaultctl.api.throttle import FailedAuthentications, TokenRates
 from vaultctl.engine.engine import Engine, require_vault
 from vaultctl.engine.service import Service
+from vaultctl.mcp.http.terms import Terms
 from vaultctl.store.interface import Store
 
 GRACE = 10.0
@@ -74,6 +75,7 @@ def running_server(
     tls: ssl.SSLContext | None = None,
     host: str = "127.0.0.1",
     service: Service | None = None,
+    mcp: Terms | None = None,
 ) -> Iterator[RunningServer]:
     """Serve the vault of ``engine``, whose store is ``store``, until the context ends. Engine and store stay open."""
     sockets = bind(host, 0, may_leave=True)
@@ -91,6 +93,7 @@ def running_server(
             limits=limits,
             failures=failures,
             rates=rates,
+            mcp=mcp,
         )
         loop = asyncio.get_running_loop()
         finished = asyncio.Event()

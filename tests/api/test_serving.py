@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.api.conftest import CREDENTIAL, VALUE, Site
-from vaultctl.api.main import url_of
+from vaultctl.api.running import url_of
 from vaultctl.api.serving import bind, tls_context
 from vaultctl.client import Vault
 from vaultctl.client.setup import initialise

@@ -201,7 +201,7 @@ class TestRemote:
 
         async def first() -> None:
             await other.whoami()
-            await other._adapter._made.aclose()  # type: ignore[attr-defined]  # so that nothing stays open
+            await other._adapter._connections._made.aclose()  # type: ignore[attr-defined]  # so that nothing stays open
 
         async def second() -> None:
             with pytest.raises(VaultUnavailable, match="another event loop"):

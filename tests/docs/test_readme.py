@@ -36,12 +36,13 @@ def test_every_command_and_the_python_example_work_as_pasted(environment: dict[s
     commands = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
     assert len(commands) > 10
     example, at_the_server = blocks("python")
-    with socket.create_server(("127.0.0.1", 0)) as free:  # another server may have the one that the README names
-        port = str(free.getsockname()[1])
-    (tmp_path / "at_the_server.py").write_text(at_the_server.replace("8200", port))
+    with socket.create_server(("127.0.0.1", 0)) as free, socket.create_server(("127.0.0.1", 0)) as another:
+        ports = {"8200": free, "8201": another}  # another server may have those that the README names
+        ports = {named: str(listener.getsockname()[1]) for named, listener in ports.items()}
+    (tmp_path / "at_the_server.py").write_text(at_the_server.replace("8200", ports["8200"]))
     stop = "trap 'kill $(jobs -p)' EXIT"  # where a reader would press Ctrl-C
     script = "\n".join(["set -euxo pipefail", stop, *commands, f"{sys.executable} {tmp_path}/at_the_server.py"])
-    script = script.replace("8200", port)
+    script = re.sub("820[01]", lambda found: ports[found[0]], script)
     shell = subprocess.run(
         ["bash", "-c", script], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120
     )

@@ -1,32 +1,33 @@
-"""The ASGI application: what every exchange goes through, and where it goes.
+"""The ASGI application of a vault: where an exchange goes.
 
 Operations are matched by the table of routes and answered without a framework's router and response classes, which
-would take half of the time of a small request. Whatever goes wrong becomes a problem here, and is logged and counted.
+would take half of the time of a small request.
 """
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from vaultctl.api.answers import Answer, Problem, json_answer, method_not_allowed, no_such_path, problem_answer
-from vaultctl.api.exchange import Exchange, Gone, Receive, Scope, Send, random_ids
+from vaultctl.api.answers import Answer, json_answer, method_not_allowed, no_such_path
+from vaultctl.api.exchange import Exchange
+from vaultctl.api.front import Front
 from vaultctl.api.health import Health
 from vaultctl.api.limits import USUAL, Limits
 from vaultctl.api.logs import Log
+from vaultctl.api.mcp import MCPPath, ServiceCallers
 from vaultctl.api.metrics import MEDIA_TYPE, Metrics
 from vaultctl.api.openapi import HEALTH, STREAM, document
 from vaultctl.api.operations import Operations
+from vaultctl.api.options import MCP_PATH
 from vaultctl.api.streams import Streams
 from vaultctl.api.throttle import FailedAuthentications, TokenRates
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import InternalError, NotAllowed, NotAuthenticated, VaultError, VaultUnavailable
+from vaultctl.domain.errors import NotAllowed
 from vaultctl.domain.records import Role
 from vaultctl.engine.service import Service
-
-_GONE = 499
-"""The status in the log of a request whose client went away before it was there. Nothing is answered."""
+from vaultctl.mcp.http.terms import Terms
 
 
-class Application:
+class Application(Front):
     """One vault over HTTP."""
 
     def __init__(
@@ -38,17 +39,16 @@ class Application:
         limits: Limits = USUAL,
         failures: FailedAuthentications | None = None,
         rates: TokenRates | None = None,
+        mcp: Terms | None = None,
     ) -> None:
         """Serve ``service``; ``read`` reads something from its store, or raises."""
-        self.limits = limits
-        self._log = log
-        self._ids = random_ids()
-        self._failures = failures or FailedAuthentications()
+        super().__init__(log, limits, failures)
         rates = rates or TokenRates(None)
         self.health = Health(read)
         self._operations = Operations(service, limits, rates)
         self.streams = Streams(self._operations, limits)
-        self._metrics = Metrics(service, self.streams, rates, log)
+        self.mcp = MCPPath(ServiceCallers(service, self._operations), mcp or Terms(), limits)
+        self._metrics = Metrics(service, self.streams, rates, log, self.mcp)
         self._document = b""
         live, ready = (path for path in HEALTH if path.endswith(("live", "ready")))
         (both,) = HEALTH.keys() - {live, ready}
@@ -61,57 +61,30 @@ class Application:
             "/openapi.json": self._openapi,
         }
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one exchange."""
-        exchange = Exchange(next(self._ids), scope, receive, send)
-        try:
-            await self._serve(exchange)
-        except Gone:
-            exchange.status = _GONE
-        finally:
-            self._metrics.count(exchange)
-            self._log.request(exchange)
-
-    async def overloaded(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer an exchange for which there is no room."""
-        exchange = Exchange(next(self._ids), scope, receive, send)
-        error = VaultUnavailable("The server has too many connections.", hint="Try again in a moment.")
-        closing = Problem(error, HTTPStatus.SERVICE_UNAVAILABLE, ((b"connection", b"close"),))
-        await exchange.answer(problem_answer(closing, exchange.id))
-        self._metrics.count(exchange)
-        self._log.request(exchange)
-
     def turned_away(self, status: int, source: str) -> None:
         """Note a connection that was closed for what it sent, or did not send; ``status`` is 0 if it got no answer."""
         self._metrics.count_closed(status)
-        self._log.info("closed", status=status, source=source)
+        super().turned_away(status, source)
 
     def stop(self) -> None:
         """Be ready for nothing new, and let go what would wait: streams, and answers that were delayed."""
         self.health.stopping = True
         self.streams.close()
-        self._failures.release()
+        self.mcp.stop()
+        super().stop()
 
-    async def _serve(self, exchange: Exchange) -> None:
-        answer: Answer | None
-        try:
-            answer = await self._answer(exchange)
-        except (VaultError, Problem) as error:
-            answer = await self._problem(exchange, error)
-        except Gone:
-            raise
-        except Exception as error:
-            self._log.unexpected(error, requestId=exchange.id)
-            defect = InternalError("Something unexpected happened in the server.", hint="Its log has the request id.")
-            answer = await self._problem(exchange, defect)
-        if answer is not None:
-            await exchange.answer(answer)
+    async def ended(self) -> None:
+        """Wait until the runs that spoke MCP have ended."""
+        await self.mcp.ended()
 
     async def _answer(self, exchange: Exchange) -> Answer | None:
         found = self._operations.find(exchange)
         if found is not None:
             return await self._operations.answer(exchange, found)
         path = "/" + "/".join(exchange.segments() or ())
+        if path == MCP_PATH:
+            exchange.template = path
+            return await self.mcp.answer(exchange)
         serve = self._paths.get(path)
         if serve is None:
             raise no_such_path()
@@ -120,19 +93,11 @@ class Application:
             raise method_not_allowed(("GET", "HEAD"))
         return await serve(exchange)
 
-    async def _problem(self, exchange: Exchange, error: VaultError | Problem) -> Answer | None:
-        if isinstance(error, NotAuthenticated):
-            try:
-                await self._failures.penalise(exchange.source)
-            except Problem as too_many:
-                error = too_many
-        kind = error.error if isinstance(error, Problem) else error
-        self._metrics.count_problem(kind.code)
-        if kind.http_status == HTTPStatus.INTERNAL_SERVER_ERROR and error.__traceback__ is not None:
-            self._log.unexpected(kind, requestId=exchange.id)
-        if exchange.status:
-            raise RuntimeError("an answer that had begun can't be ended by a problem") from None
-        return problem_answer(error, exchange.id)
+    def _count(self, exchange: Exchange) -> None:
+        self._metrics.count(exchange)
+
+    def _count_problem(self, code: str) -> None:
+        self._metrics.count_problem(code)
 
     async def _counters(self, exchange: Exchange) -> Answer:
         if not exchange.is_local:

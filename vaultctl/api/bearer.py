@@ -39,6 +39,16 @@ def bearer_of(exchange: Exchange) -> Bearer:
     return Bearer(known, tenant)
 
 
+def token_of(exchange: Exchange) -> Secret:
+    """The token that the headers hold, for whoever has to pass it on.
+
+    Raises:
+        NotAuthenticated: There is none.
+        InvalidInput: The header is there twice.
+    """
+    return _token(exchange.header(b"authorization") or "")
+
+
 def _token(header: str) -> Secret:
     match = _BEARER.fullmatch(header)
     if match is None:

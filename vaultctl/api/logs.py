@@ -21,6 +21,7 @@ import msgspec
 from vaultctl.api.exchange import Exchange
 from vaultctl.api.options import LogFormat
 from vaultctl.domain.text import safe
+from vaultctl.mcp.logs import logger as mcp_logger
 
 _MOST_BATCHES = 256
 _LINES_OF_BATCH = 500
@@ -182,6 +183,10 @@ class _Foreign(logging.Handler):
         self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == mcp_logger.name:  # whose messages are ours
+            say = self._log.error if record.levelno >= logging.ERROR else self._log.info
+            say("mcp", message=record.getMessage())
+            return
         kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
         fields = {} if kind is None else {"exception": kind.__name__}
         self._log.error("library", logger=record.name, **fields)

@@ -12,6 +12,7 @@ from vaultctl.engine.service import Service
 
 if TYPE_CHECKING:
     from vaultctl.api.logs import Log
+    from vaultctl.api.mcp import MCPPath
     from vaultctl.api.streams import Streams
     from vaultctl.api.throttle import TokenRates
 
@@ -25,7 +26,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 class Metrics:
     """The counters of one server, in a registry of its own."""
 
-    def __init__(self, service: Service, streams: "Streams", rates: "TokenRates", log: "Log") -> None:
+    def __init__(self, service: Service, streams: "Streams", rates: "TokenRates", log: "Log", mcp: "MCPPath") -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "vaultctl_http_requests",
@@ -56,7 +57,7 @@ class Metrics:
             ("status",),
             registry=self.registry,
         )
-        self.registry.register(_Readings(service, streams, rates, log))
+        self.registry.register(_Readings(service, streams, rates, log, mcp))
         ProcessCollector(registry=self.registry)
 
     def count(self, exchange: Exchange) -> None:
@@ -94,11 +95,12 @@ class Metrics:
 class _Readings(Collector):
     """What others count, read when it is asked for."""
 
-    def __init__(self, service: Service, streams: "Streams", rates: "TokenRates", log: "Log") -> None:
+    def __init__(self, service: Service, streams: "Streams", rates: "TokenRates", log: "Log", mcp: "MCPPath") -> None:
         self._service = service
         self._streams = streams
         self._rates = rates
         self._log = log
+        self._mcp = mcp
 
     def collect(self) -> Iterable[Metric]:
         """The readings."""
@@ -120,6 +122,7 @@ class _Readings(Collector):
             yield CounterMetricFamily(f"vaultctl_{name}", text, value)
         yield _sizes(service.groups)
         yield GaugeMetricFamily("vaultctl_audit_streams", "Event streams that are open.", self._streams.active)
+        yield GaugeMetricFamily("vaultctl_mcp_runs", "Runs of agents that speak MCP.", self._mcp.active)
         yield CounterMetricFamily(
             "vaultctl_throttled_requests", "Requests beyond the limit of their token.", self._rates.throttled
         )

@@ -6,7 +6,10 @@ LogFormat = Literal["json", "text"]
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8200
+DEFAULT_MCP_PORT = 8201
 DEFAULT_GRACE = 10.0
+DEFAULT_IDLE = 900.0
+MCP_PATH = "/mcp"
 
 
 class ServerOptions(NamedTuple):
@@ -22,6 +25,9 @@ class ServerOptions(NamedTuple):
         token_rate: Requests a minute of a token that has no limit of its own; None for no limit.
         grace_seconds: How long a server that was told to stop goes on with what it has accepted.
         log_format: JSON lines for programs, or text for people.
+        idle_seconds: How long an agent that speaks MCP may be silent before its leases end.
+        hosts: Names that agents call the server by, besides those of this machine's loopback.
+        origins: Web pages that may speak MCP, besides those of this machine's loopback.
     """
 
     listen_host: str = DEFAULT_HOST
@@ -33,3 +39,6 @@ class ServerOptions(NamedTuple):
     token_rate: int | None = None
     grace_seconds: float = DEFAULT_GRACE
     log_format: LogFormat = "json"
+    idle_seconds: float = DEFAULT_IDLE
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from vaultctl.api.exchange import source_of
 from vaultctl.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from vaultctl.api.app import Application
+    from vaultctl.api.front import Front
 
 _LINGER = 10.0
 """Seconds that a connection which was closed may take to send what is left."""
@@ -24,7 +24,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._application: Application = self.config.app  # type: ignore[assignment]
+        self._application: Front = self.config.app  # type: ignore[assignment]
         self._limits = self._application.limits
         self._received = 0
         self._in_head = self._in_message = False

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from vaultctl.api.app import Application
+from vaultctl.api.front import Front
 from vaultctl.api.protocol import BoundedProtocol
 from vaultctl.domain.errors import InvalidInput, VaultUnavailable
 
@@ -22,7 +22,7 @@ _MOMENT = 0.002
 class HTTPServer:
     """Serves an application on sockets. uvicorn's own server looks ten times a second whether to stop; this is told."""
 
-    def __init__(self, application: Application, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
+    def __init__(self, application: Front, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         self._application = application
         self._sockets = sockets
         self._tls = tls

@@ -12,8 +12,7 @@ from vaultctl.client.connecting import Wanted, open_adapter
 from vaultctl.client.contexts import EMBEDDED
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import NotAllowed, VaultError
-from vaultctl.domain.records import WhoAmI
-from vaultctl.mcp.session import REQUEST_BOUND, AgentSession
+from vaultctl.mcp.session import REQUEST_BOUND, AgentSession, require_agent
 from vaultctl.mcp.settings import Settings
 from vaultctl.mcp.worker import Worker
 
@@ -52,7 +51,7 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
     vault = _connect(settings, settings.token.reveal(), timeout=_OPENING_BOUND)
     try:
         who = vault.perform(ask.GetSelf())
-        agent = require_agent(who, settings.agent_name)
+        agent = require_agent(who.identity, settings.agent_name)
         if who.session is not None:
             session_id = who.session.id
             if settings.session_id not in (None, session_id):
@@ -78,26 +77,6 @@ def open_session(settings: Settings, worker: Worker) -> AgentSession:
         raise
     vault.close()
     return AgentSession(WorkerDoor(own, worker), settings, session_id=opened.session.id, agent=agent, is_own=is_own)
-
-
-def require_agent(who: WhoAmI, configured: str | None) -> str:
-    """The name of the agent that a token belongs to.
-
-    Raises:
-        NotAllowed: It is no agent's, or not that of the agent that is configured.
-    """
-    agent = who.identity.name
-    if who.identity.type != "agent" or agent is None:
-        raise NotAllowed(
-            "The MCP server acts for an agent, and this token is not an agent's.",
-            hint="Mint one: vaultctl token create --agent NAME",
-        )
-    if configured not in (None, agent):
-        raise NotAllowed(
-            f"The token belongs to the agent {agent}, not to the agent that is configured.",
-            hint="Remove agentName (VAULT_AGENT_NAME), or use that agent's token.",
-        )
-    return agent
 
 
 def _connect(settings: Settings, token: str, *, timeout: float) -> Adapter:

@@ -90,6 +90,15 @@ class _Tool(Generic[Arguments]):
 def build(session: AgentSession) -> Server[Any]:
     """The MCP server of one session."""
 
+    async def always(_: Context) -> AgentSession:
+        return session
+
+    return build_for(always)
+
+
+def build_for(find: Callable[[Context], Awaitable[AgentSession]]) -> Server[Any]:
+    """The MCP server of sessions that are found anew for each call."""
+
     async def list_tools(_: Context, __: PaginatedRequestParams | None) -> ListToolsResult:
         return ListToolsResult(tools=[tool.description for tool in _TOOLS.values()])
 
@@ -98,6 +107,7 @@ def build(session: AgentSession) -> Server[Any]:
         if tool is None:
             return _refusal("There is no such tool.", f"There are {', '.join(_TOOLS)}.")
         try:
+            session = await find(context)
             answer = await tool.call(session, params.arguments or {}, context)
         except VaultError as error:
             return _refusal(error.message, tool.next_step(error))

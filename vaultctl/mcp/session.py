@@ -20,12 +20,13 @@ from vaultctl.domain.errors import (
     Conflict,
     InternalError,
     LeaseAtMaximum,
+    NotAllowed,
     NotAuthenticated,
     NotFound,
     VaultError,
     VaultUnavailable,
 )
-from vaultctl.domain.records import Credential, IssuedLease, Lease, LeaseState, ResponseFormat
+from vaultctl.domain.records import Credential, Identity, IssuedLease, Lease, LeaseState, ResponseFormat
 from vaultctl.domain.secrets import Secret
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.settings import Settings
@@ -105,7 +106,16 @@ class AgentSession:
     ``async`` raises :class:`VaultUnavailable` when that is exceeded.
     """
 
-    def __init__(self, vault: Door, settings: Settings, *, session_id: str, agent: str, is_own: bool) -> None:
+    def __init__(
+        self,
+        vault: Door,
+        settings: Settings,
+        *,
+        session_id: str,
+        agent: str,
+        is_own: bool,
+        claimed: Mapping[str, str] | None = None,
+    ) -> None:
         """Take over an open session.
 
         Args:
@@ -114,11 +124,15 @@ class AgentSession:
             session_id: The session's id, attested by the vault.
             agent: The agent's name, attested by the vault.
             is_own: This server named the session, and so ends it.
+            claimed: What its client says of itself, recorded with each lease and never believed.
         """
         self.id = session_id
         self.agent = agent
         self.settings = replace(settings, token=Secret(""))
         self.woken = anyio.Event()
+        self.is_over = False
+        """The vault has said that the session does not count any more."""
+        self._claimed = dict(claimed or {})
         self._vault = vault
         self._is_own = is_own
         self._held: dict[str, HeldLease] = {}
@@ -163,7 +177,11 @@ class AgentSession:
         if self.settings.response_format is ResponseFormat.REFERENCE:  # whatever the model asks for
             response_format = ResponseFormat.REFERENCE
         wanted = ask.CreateLease(
-            credential_name=name, ttl=ttl, purpose=purpose, response_format=response_format, claimed=dict(claimed)
+            credential_name=name,
+            ttl=ttl,
+            purpose=purpose,
+            response_format=response_format,
+            claimed={**self._claimed, **claimed},
         )
         issued = await self._call(lambda: self._issue(wanted), undo=lambda late: self._discard(late.held))
         self.wake()
@@ -198,11 +216,15 @@ class AgentSession:
             if held.lease.expires_at <= now:
                 self._held.pop(held.lease.id, None)
 
-    async def close(self) -> bool:
-        """Revoke this server's leases and end the session if it is its own; False if the vault did not do all of it."""
+    async def close(self, bound: float = CLOSE_BOUND) -> bool:
+        """Revoke this server's leases and end the session if it is its own; False if the vault did not do all of it.
+
+        Args:
+            bound: Seconds that it may take.
+        """
         self._closing = True
         job = self._start(self._in_turn(self._close))
-        with anyio.move_on_after(CLOSE_BOUND, shield=True):
+        with anyio.move_on_after(bound, shield=True):
             return await asyncio.shield(job)
         logger.error("The vault did not answer in time: leases of session %s may live until they expire", self.id)
         return False
@@ -227,7 +249,8 @@ class AgentSession:
                 result = await asyncio.shield(running)
                 is_delivered = True
                 return result
-        except VaultError:
+        except VaultError as error:
+            self.is_over = self.is_over or isinstance(error, NotAuthenticated)
             raise
         except Exception as error:  # its text may hold anything
             logger.error("Unexpected: %s", type(error).__name__)
@@ -337,6 +360,26 @@ class AgentSession:
     def _limit(self, lease: Lease) -> datetime:
         most = self.settings.max_ttl
         return min(lease.max_expires_at, lease.issued_at + most) if most else lease.max_expires_at
+
+
+def require_agent(identity: Identity, configured: str | None) -> str:
+    """The name of the agent that a token belongs to.
+
+    Raises:
+        NotAllowed: It is no agent's, or not that of the agent that is configured.
+    """
+    agent = identity.name
+    if identity.type != "agent" or agent is None:
+        raise NotAllowed(
+            "The MCP server acts for an agent, and this token is not an agent's.",
+            hint="Mint one: vaultctl token create --agent NAME",
+        )
+    if configured not in (None, agent):
+        raise NotAllowed(
+            f"The token belongs to the agent {agent}, not to the agent that is configured.",
+            hint="Remove agentName (VAULT_AGENT_NAME), or use that agent's token.",
+        )
+    return agent
 
 
 def _has_result(task: "asyncio.Task[Any]") -> bool:

@@ -36,6 +36,7 @@ class Source(Enum):
     CONFIG_FILE = "the file of --config"
     ENVIRONMENT = "the environment"
     FLAG = "a flag"
+    CLIENTS = "the clients"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,6 +102,7 @@ def load(
     context: str | None = None,
     base_url: str | None = None,
     database: str | None = None,
+    for_many: bool = False,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Settings:
@@ -112,6 +114,7 @@ def load(
         context: The flag ``--context``.
         base_url: The flag ``--base-url``.
         database: The flag ``--database``.
+        for_many: Each client brings a token of its own, so that there is none in the settings.
         environment: Stands in for ``os.environ``.
         directory: Stands in for the working directory.
 
@@ -138,6 +141,8 @@ def load(
         found["tenant"] = _Setting(tenant, Source.FLAG)
     if context or base_url or database or variables.get("VAULT_DATABASE_URL"):
         found.pop("baseUrl", None)  # outweighed, whoever said it; what the environment says is looked up again
+    if for_many:
+        found["token"] = _Setting("", Source.CLIENTS)
     _refuse_untrusted(found)
 
     def get(key: str, check: Callable[[str], Any]) -> Any:
@@ -154,11 +159,11 @@ def load(
     if auto_renew is not None and not isinstance(auto_renew.value, bool):
         raise InvalidInput("autoRenew is neither true nor false.", hint="Write true or false, without quotes.")
     token = Secret(get("token", str) or "")
-    if server and "token" not in found and "VAULT_TOKEN" not in variables:
+    if server and not for_many and "token" not in found and "VAULT_TOKEN" not in variables:
         from vaultctl.client.logins import stored_token
 
         token = stored_token(server.base_url, tenant, home=home) or token
-    if not token.reveal():
+    if not token.reveal() and not for_many:
         raise NotAuthenticated(
             "The MCP server has no token.",
             hint="Set VAULT_TOKEN to an agent's token: vaultctl token create --agent NAME",
@@ -177,6 +182,30 @@ def load(
         renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or RENEW_BEFORE_EXPIRY,
         log_level=get("logLevel", _log_level) or "info",
         response_format=get("responseFormat", _response_format) or ResponseFormat.VALUE,
+    )
+
+
+def lease_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings of leases alone, for a server that has no token, no file and a vault of its own.
+
+    Raises:
+        InvalidInput: A value is malformed.
+    """
+    named = {_VARIABLES[key] for key in ("defaultTTL", "maxTTL", "autoRenew", "renewBeforeExpiry")}
+    found = {name: text for name, text in environment.items() if name in named and text}
+
+    def duration(key: str) -> Duration | None:
+        name = _VARIABLES[key]
+        setting = _Setting(found.get(name), Source.ENVIRONMENT)
+        return _checked(key, setting, Duration.parse) if name in found else None
+
+    auto_renew = _VARIABLES["autoRenew"]
+    return Settings(
+        token=Secret(""),
+        default_ttl=duration("defaultTTL"),
+        max_ttl=duration("maxTTL"),
+        auto_renew=_switch(found.get(auto_renew, "false"), auto_renew),
+        renew_before_expiry=duration("renewBeforeExpiry") or RENEW_BEFORE_EXPIRY,
     )
 
 

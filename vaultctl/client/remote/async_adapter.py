@@ -23,6 +23,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Connections:
+    """Connections to one server, for as many adapters as there are callers. They belong to one event loop."""
+
+    def __init__(self, base_url: str, ca_file: str | os.PathLike[str] | None = None) -> None:
+        self._base_url = base_url
+        self._ca_file = ca_file
+        self._made: httpx.AsyncHTTPTransport | None = None
+
+    def transport(self) -> "httpx.AsyncHTTPTransport":
+        """What sends requests over them."""
+        if self._made is None:
+            settings = transport.transport_settings(self._base_url, self._ca_file)
+            self._made = transport.load_httpx().AsyncHTTPTransport(**settings)
+        return self._made
+
+    async def close(self) -> None:
+        """Close them all."""
+        made, self._made = self._made, None
+        if made is not None:
+            await made.aclose()
+
+
 class AsyncRemoteAdapter:
     """Performs requests at a server as whoever has a token. Belongs to the event loop in which it is first used."""
 
@@ -34,14 +56,18 @@ class AsyncRemoteAdapter:
         *,
         ca_file: str | os.PathLike[str] | None = None,
         timeout: float | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        """Make ready; nothing is sent yet. See :class:`~vaultctl.client.remote.adapter.RemoteAdapter`."""
+        """Make ready; nothing is sent yet. See :class:`~vaultctl.client.remote.adapter.RemoteAdapter`.
+
+        ``connections`` are shared with others, and not closed with this adapter.
+        """
         self._origin = origin(base_url, token, tenant)
-        self._ca_file = ca_file
+        self._connections = connections or Connections(self._origin.base_url, ca_file)
+        self._are_own = connections is None
         self._timeout = seconds_allowed(timeout)
         self._closed = asyncio.Event()
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
-        self._made: httpx.AsyncHTTPTransport | None = None
 
     async def perform(self, request: ask.Request[T]) -> T:
         """The answer to ``request``."""
@@ -92,9 +118,8 @@ class AsyncRemoteAdapter:
     async def close(self) -> None:
         """Close all connections; what is followed ends."""
         self._closed.set()
-        made, self._made = self._made, None
-        if made is not None:
-            await made.aclose()
+        if self._are_own:
+            await self._connections.close()
 
     async def _send(self, message: Message, deadline: float) -> Answer | Lost:
         connections = self._transport()
@@ -121,10 +146,7 @@ class AsyncRemoteAdapter:
 
     def _transport(self) -> "httpx.AsyncHTTPTransport":
         self._require_open()
-        if self._made is None:
-            settings = transport.transport_settings(self._origin.base_url, self._ca_file)
-            self._made = transport.load_httpx().AsyncHTTPTransport(**settings)
-        return self._made
+        return self._connections.transport()
 
     def _require_open(self) -> None:
         if self._closed.is_set():
