@@ -43,6 +43,9 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_STOP_BOUND = 2.0
+"""Seconds that conversations may take to end once their runs have."""
+
 _VISITOR = "vaultctl.visitor"
 """Where in its scope a request says who it comes from."""
 
@@ -81,7 +84,10 @@ class Endpoint:
     async def stop(self) -> None:
         """Serve no longer; all runs have ended."""
         self._stopped.set()
-        await asyncio.gather(*self._serving, return_exceptions=True)
+        if self._serving:
+            _, stuck = await asyncio.wait(self._serving, timeout=_STOP_BOUND)
+            for task in stuck:
+                task.cancel()
 
     async def serve(self, visitor: Visitor, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, whose ``body`` has been read.

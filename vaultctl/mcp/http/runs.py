@@ -74,7 +74,7 @@ class Run:
         session: Its session and leases.
         last_used: When it was last asked something, by the clock of its :class:`Runs`.
         streams: How many event streams of it are open.
-        is_over: It has ended, or is about to.
+        ending: What ends it, once that has begun.
         on_end: Is called when it ends, to let go what else belongs to it.
     """
 
@@ -83,10 +83,15 @@ class Run:
         self.session = session
         self.last_used = now
         self.streams = 0
-        self.is_over = False
+        self.ending: asyncio.Task[bool] | None = None
         self.on_end: Callable[[], Awaitable[None]] | None = None
         self.keeper = asyncio.create_task(keep(session))
         self.keeper.add_done_callback(_note_failure)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self.ending is not None
 
 
 class Runs:
@@ -100,7 +105,6 @@ class Runs:
         self._of_tenant: Counter[str] = Counter()
         self._sole: dict[Owner, asyncio.Task[Run]] = {}
         self._sweeping: asyncio.Task[None] | None = None
-        self._ending: set[asyncio.Task[bool]] = set()
         self._is_stopping = False
 
     @property
@@ -153,28 +157,15 @@ class Runs:
         """Note that somebody asks something of ``run``."""
         run.last_used = self._monotonic()
 
-    def end_soon(self, run: Run) -> None:
-        """:meth:`end` without waiting for it."""
-        task = asyncio.create_task(self.end(run))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+    def end_soon(self, run: Run) -> "asyncio.Task[bool]":
+        """Begin to end ``run``, which goes on whoever waits for it; answers whether the vault did all of it."""
+        if run.ending is None:
+            run.ending = asyncio.create_task(self._end(run))
+        return run.ending
 
     async def end(self, run: Run) -> bool:
-        """End ``run`` and what it leased; whether the vault did all of it. Once is enough."""
-        if run.is_over:
-            return True
-        run.is_over = True
-        if (sole := self._sole.get(run.owner)) is not None and sole.done() and _is_over(sole):
-            del self._sole[run.owner]
-        run.keeper.cancel()
-        try:
-            released = await run.session.close(_END_BOUND)  # after what it is being asked, whose answers still leave
-            if run.on_end is not None:
-                await run.on_end()
-        finally:
-            self._runs.discard(run)
-            self._discount(run.owner)
-        return released
+        """End ``run`` and what it leased; whether the vault did all of it."""
+        return await asyncio.shield(self.end_soon(run))
 
     def stop(self) -> None:
         """Open no more runs, and begin to end all."""
@@ -189,19 +180,33 @@ class Runs:
         for opening in tuple(self._sole.values()):
             with suppress(VaultError):
                 await opening
-        while self._ending:
-            await asyncio.gather(*self._ending, return_exceptions=True)
+        while self._runs:
+            await asyncio.gather(*(self.end(run) for run in self._runs), return_exceptions=True)
 
-    async def sweep(self) -> None:
-        """End the runs whose client is gone, or whose session is over."""
+    def sweep(self) -> None:
+        """Begin to end the runs whose client is gone, or whose session is over."""
         oldest = self._monotonic() - self._terms.idle_seconds
-        over = [run for run in self._runs if run.session.is_over or (not run.streams and run.last_used <= oldest)]
-        await asyncio.gather(*(self.end(run) for run in over))
+        for run in tuple(self._runs):
+            if run.session.is_over or (not run.streams and run.last_used <= oldest):
+                self.end_soon(run)
+
+    async def _end(self, run: Run) -> bool:
+        run.keeper.cancel()
+        try:
+            released = await run.session.close(_END_BOUND)  # after what it is being asked, whose answers still leave
+            if run.on_end is not None:
+                await run.on_end()
+        finally:
+            if (sole := self._sole.get(run.owner)) is not None and sole.done() and _is_over(sole):
+                del self._sole[run.owner]
+            self._runs.discard(run)
+            self._discount(run.owner)
+        return released
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(min(self._terms.judge_seconds, self._terms.idle_seconds / _SWEEPS_OF_IDLE))
-            await self.sweep()
+            self.sweep()
 
     async def _session(self, visitor: Visitor) -> AgentSession:
         settings, owner = self._terms.settings, visitor.owner
