@@ -41,9 +41,13 @@ def make_vault(home: Path, entries: int) -> None:
     marks = ", ".join("?" for _ in EntryRow.__struct_fields__)
     connection.execute("BEGIN")
     connection.executemany(f"INSERT INTO entries VALUES ({marks})", _rows(first, entries, last_time))
+    # As in a vault from before there were trees, which the next writer would make.
     connection.execute(
-        "UPDATE logs SET size = ?, last_time = ? WHERE tenant = ?", (entries, last_time + entries, TENANT)
+        "UPDATE logs SET size = ?, last_time = ?, frontier = NULL, checkpoints = NULL, unsigned_entries = NULL,"
+        " checkpoint_time = NULL, mac = NULL WHERE tenant = ?",
+        (entries, last_time + entries, TENANT),
     )
+    connection.execute("DELETE FROM tenant_keys WHERE tenant = ? AND purpose = 'signing'", (TENANT,))
     for _, sql in statements:
         connection.execute(sql)
     connection.execute("COMMIT")

@@ -63,7 +63,7 @@ def test_a_rotated_root_key_opens_everything_and_the_old_one_is_gone(home: Path)
     assert stat.S_IMODE((home / "root.key").stat().st_mode) == 0o600
     assert show_root_key(home=home) == new
     assert events_of_the_vault(home) == [
-        ("root_key.rotated", "owner", {"from": old.key_id, "to": new.key_id, "keys": 4})
+        ("root_key.rotated", "owner", {"from": old.key_id, "to": new.key_id, "keys": 6})
     ]
     assert [finding for finding in diagnose(home=home) if finding.level != "ok"] == []
     (home / "root.key").write_bytes(before)

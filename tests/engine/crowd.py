@@ -80,8 +80,8 @@ class Meddler:
         self.before_insert: Callable[[Any], None] = lambda row: None
         self.on_read: Callable[[Any], None] = lambda row_type: None
 
-    def read(self) -> Any:
-        return self._store.read()
+    def read(self, **options: Any) -> Any:
+        return self._store.read(**options)
 
     @contextmanager
     def write(self, patience: float | None = None) -> Iterator[Any]:

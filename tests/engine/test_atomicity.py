@@ -34,8 +34,8 @@ class FailingStore:
         self.of = object
         """Only writes of rows of this type fail."""
 
-    def read(self) -> Any:
-        return self._store.read()
+    def read(self, **options: Any) -> Any:
+        return self._store.read(**options)
 
     @contextmanager
     def write(self, patience: float | None = None) -> Iterator[Any]:

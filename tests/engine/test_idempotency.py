@@ -83,6 +83,7 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.EndSession: (agent, lambda: ask.EndSession(id=perform(agent, ask.OpenSession()).session.id)),
         ask.InviteMember: (admin, lambda: ask.InviteMember(email="new@example.com", role=Role.USER)),
         ask.RotateKek: (admin, lambda: ask.RotateKek(id="my-org")),
+        ask.CreateCheckpoint: (admin, lambda: ask.CreateCheckpoint()),
         ask.CreateTenant: (crowd.owner(), lambda: ask.CreateTenant(id="third-org")),
     }
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ledger.recomputed import defined_root
 from vaultctl.ledger.merkle import (
     EMPTY_ROOT,
     Frontier,
@@ -57,18 +58,6 @@ def test_consistency_vector(case: dict[str, Any]) -> None:
 
 def leaves(count: int) -> list[bytes]:
     return [leaf_hash(b"entry %d" % number) for number in range(count)]
-
-
-def defined_root(hashes: list[bytes]) -> bytes:
-    """MTH of RFC 6962 §2.1, as it is written there."""
-    if not hashes:
-        return sha256(b"").digest()
-    if len(hashes) == 1:
-        return hashes[0]
-    split = 1
-    while split * 2 < len(hashes):
-        split *= 2
-    return sha256(b"\1" + defined_root(hashes[:split]) + defined_root(hashes[split:])).digest()
 
 
 def reader(hashes: list[bytes]) -> Any:

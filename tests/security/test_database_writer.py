@@ -282,7 +282,8 @@ def test_an_older_value_in_place_of_the_newest_does_not_open(cast: Cast) -> None
 @pytest.mark.parametrize(
     "swap",
     [
-        "UPDATE tenant_keys SET purpose = CASE purpose WHEN 'kek' THEN 'mac' ELSE 'kek' END, version = 2",
+        "UPDATE tenant_keys SET purpose = CASE purpose WHEN 'kek' THEN 'mac' WHEN 'mac' THEN 'kek' END, version = 2"
+        " WHERE purpose != 'signing'",
         "UPDATE tenant_keys SET wrapped = (SELECT wrapped FROM tenant_keys WHERE rowid = 3)",
         "UPDATE tenant_keys SET wrapped = (SELECT wrapped FROM tenant_keys WHERE rowid = 4)",
         "UPDATE tenant_keys SET wrapped = (SELECT wrapped FROM tenant_keys WHERE rowid = 5)",

@@ -12,6 +12,7 @@ from vaultctl.domain.errors import InvalidInput, NotAuthenticated, TooManyReques
 Headers = tuple[tuple[bytes, bytes], ...]
 
 JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
 PROBLEM = problems.MEDIA_TYPE.encode()
 
 GUARDS: Headers = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))

@@ -168,10 +168,10 @@ def _operation(request: type[ask.Request[Any]], route: Route, schema: Schema) ->
             )
         )
     answer = f"#/components/schemas/{_name_of(route.answer)}"
-    success = {
-        "description": HTTPStatus(route.status).phrase,
-        "content": {"application/json": {"schema": {"$ref": answer}}},
-    }
+    content: Schema = {"application/json": {"schema": {"$ref": answer}}}
+    if route.text is not None:
+        content["text/plain; charset=utf-8"] = {"schema": {"type": "string"}}
+    success = {"description": HTTPStatus(route.status).phrase, "content": content}
     return operation | {"parameters": parameters, "responses": {str(route.status): success} | _problems(statuses)}
 
 

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-from vaultctl.api.answers import Answer, method_not_allowed, no_such_path
+from vaultctl.api.answers import JSON, TEXT, Answer, method_not_allowed, no_such_path
 from vaultctl.api.bearer import IDEMPOTENCY_KEY, bearer_of
 from vaultctl.api.exchange import Exchange
 from vaultctl.api.limits import Limits
@@ -58,6 +58,8 @@ class Operations:
         body = await exchange.json_body(self._limits)
         request = decode_request(kind, found.path, exchange.query(), body)
         answer = await self.perform(exchange, bearer, request, _idempotency(exchange, body))
+        if route.text is not None and JSON.decode() not in (exchange.header(b"accept") or ""):
+            return Answer(route.status, getattr(answer, route.text).encode(), TEXT)
         return Answer(route.status, to_json(answer))
 
     def admit(self, exchange: Exchange) -> Bearer:

@@ -36,6 +36,7 @@ from vaultctl.domain.records import (
     KekRotation,
     Lease,
     LeaseState,
+    LogCheckpoint,
     Member,
     OpenedSession,
     Page,
@@ -417,6 +418,10 @@ class AsyncAuditLog(_Noun):
         async with aclosing(entries):
             async for entry in entries:
                 yield entry
+
+    async def checkpoint(self) -> LogCheckpoint:
+        """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
+        return await self._adapter.perform(ask.CreateCheckpoint())
 
 
 class AsyncTenants(_Noun):

@@ -31,6 +31,7 @@ from vaultctl.domain.records import (
     KekRotation,
     Lease,
     LeaseState,
+    LogCheckpoint,
     Member,
     OpenedSession,
     Page,
@@ -534,6 +535,10 @@ class AuditLog(_Noun):
         return self._adapter.follow(
             replace(request, after_seq=after_seq), poll_seconds=poll_seconds, on_state=on_state or (lambda _: None)
         )
+
+    def checkpoint(self) -> LogCheckpoint:
+        """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
+        return self._adapter.perform(ask.CreateCheckpoint())
 
 
 class Tenants(_Noun):

@@ -335,6 +335,48 @@ class AuditEntry(Record):
     lease_id: str | None = None
 
 
+class LogCheckpoint(Record):
+    """A signed statement of how long a tenant's audit log is, and of the root of the Merkle tree over it.
+
+    Whoever keeps one can show later that nothing before it was changed, removed or inserted.
+    """
+
+    origin: str
+    """The log: ``vaultctl/<vault id>/<tenant>``."""
+    size: int
+    root_hash: str
+    note: str
+    """The checkpoint itself, a C2SP signed note."""
+    verifier_key: str
+    """The key that verifies the note."""
+
+
+class LogProblem(Record):
+    """Something in an audit log that is not as the vault wrote it."""
+
+    message: str
+    first_entry: int | None = None
+    """The first of the entries that it concerns, if it concerns any."""
+    last_entry: int | None = None
+
+
+class LogVerification(Record):
+    """What came of verifying a tenant's audit log."""
+
+    verified: bool
+    origin: str
+    """The log: ``vaultctl/<vault id>/<tenant>``."""
+    size: int
+    root_hash: str
+    entries: int
+    """How many entries were looked at."""
+    checkpoints: int
+    """How many of its checkpoints were."""
+    problem_count: int
+    problems: tuple[LogProblem, ...]
+    """The first of them."""
+
+
 class Tenant(Record):
     """The isolation boundary, and its settings."""
 

@@ -4,6 +4,7 @@
 is generic in. Who asks is never in the request: identity comes from the token.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -24,6 +25,8 @@ from vaultctl.domain.records import (
     KekRotation,
     Lease,
     LeaseState,
+    LogCheckpoint,
+    LogVerification,
     Member,
     OpenedSession,
     Page,
@@ -283,6 +286,25 @@ class QueryAudit(Request[Page[AuditEntry]]):
     cursor: str | None = None
     """Of the page before: the entries that come before it in the log."""
     limit: int = PAGE_SIZE
+
+
+class GetCheckpoint(Request[LogCheckpoint]):
+    """The newest checkpoint of the audit log. One is made at least every second while entries come."""
+
+
+class CreateCheckpoint(Request[LogCheckpoint]):
+    """A checkpoint over all entries of the audit log that there are."""
+
+
+class VerifyLog(Request[LogVerification]):
+    """Check all that is stored of the audit log. It travels to no server: there the client does it by itself."""
+
+    since: str | None = None
+    """A checkpoint, as a note: what it covers is taken for verified."""
+    against: tuple[str, ...] = ()
+    """Checkpoints that were kept elsewhere, as notes."""
+    progress: Callable[[int, int], None] | None = None
+    """Called now and then with how many entries were looked at, and how many there are."""
 
 
 class CreateTenant(Request[Tenant]):

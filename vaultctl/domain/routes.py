@@ -25,6 +25,7 @@ class Route(NamedTuple):
         answer: The type of the answer.
         status: The status of a successful answer.
         query: Query parameters that are not named like the field, by the field's JSON name.
+        text: The field that is the answer for whoever does not ask for JSON, if there is one.
     """
 
     method: Method
@@ -32,6 +33,7 @@ class Route(NamedTuple):
     answer: Any
     status: int = 200
     query: Mapping[str, str] = {}
+    text: str | None = None
 
     @property
     def path_fields(self) -> tuple[str, ...]:
@@ -87,6 +89,8 @@ ROUTES: dict[type[ask.Request[Any]], Route] = {
         identityEmail="identity.email",
         identitySessionId="identity.sessionId",
     ),
+    ask.GetCheckpoint: _route("GET", "/audit/checkpoint", records.LogCheckpoint)._replace(text="note"),
+    ask.CreateCheckpoint: _route("POST", "/audit/checkpoint", records.LogCheckpoint),
     ask.CreateTenant: _route("POST", "/tenants", records.Tenant, 201),
     ask.ListTenants: _route("GET", "/tenants", Page[records.Tenant]),
     ask.GetTenant: _route("GET", "/tenants/{id}", records.Tenant),

@@ -33,6 +33,7 @@ class Operation(NamedTuple):
         writes: Whether it needs a write transaction even if it refuses nothing.
         of_vault: Whether it also works outside a tenant, for operators' tokens.
         redeems: Whether it is what redeem tokens are for, and they alone.
+        by_clock: Whether the clock's word is taken for the time, whatever the stored logs say of theirs.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Operation(NamedTuple):
     writes: bool
     of_vault: bool = False
     redeems: bool = False
+    by_clock: bool = False
 
     def load(self) -> _Function:
         """The function itself."""
@@ -82,6 +84,9 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.EndSession: Operation("session.end", "sessions", "end_session", writes=True),
     ask.TouchSession: Operation("session.touch", "sessions", "touch_session", writes=True),
     ask.QueryAudit: Operation("audit.query", "audit", "query_audit", writes=False, of_vault=True),
+    ask.GetCheckpoint: Operation("audit.checkpoint", "checkpoints", "get_checkpoint", writes=False, of_vault=True),
+    ask.CreateCheckpoint: Operation("audit.checkpoint", "checkpoints", "create_checkpoint", writes=True, of_vault=True),
+    ask.VerifyLog: Operation("audit.verify", "verification", "verify_log", writes=False, of_vault=True, by_clock=True),
     ask.CreateTenant: Operation("tenant.create", "tenants", "create_tenant", writes=True, of_vault=True),
     ask.ListTenants: Operation("tenant.list", "tenants", "list_tenants", writes=False, of_vault=True),
     ask.GetTenant: Operation("tenant.get", "tenants", "get_tenant", writes=False, of_vault=True),
@@ -112,6 +117,11 @@ class Call(NamedTuple):
     def writes(self) -> bool:
         """Whether it needs a write transaction even if nothing is refused."""
         return OPERATIONS[type(self.request)].writes
+
+    @property
+    def by_clock(self) -> bool:
+        """Whether the clock's word is taken for the time."""
+        return OPERATIONS[type(self.request)].by_clock
 
 
 class Outcome(NamedTuple):

@@ -1,7 +1,7 @@
 """The engine of one open vault: runs requests in transactions, one by one or many in one."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -18,8 +18,8 @@ from vaultctl.engine.keys import FindRootKey, Keys
 from vaultctl.engine.prefetch import prefetch
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.interface import Conflicted, Store, StoreTransaction
-from vaultctl.store.rows import VaultRow
+from vaultctl.store.interface import Conflicted, Store, StoreTransaction, Where
+from vaultctl.store.rows import LogRow, VaultRow
 
 if TYPE_CHECKING:
     from vaultctl.engine.idempotency import Idempotency
@@ -86,6 +86,7 @@ class Engine:
         self._store = store
         self._keys = Keys(root, random, find_root)
         self._random = random
+        self._unsigned: set[str] = set()
         self.vault_id = rerun(self._require_vault)
 
     def perform(self, principal: Principal, request: ask.Request[T], idempotency: "Idempotency | None" = None) -> T:
@@ -113,7 +114,7 @@ class Engine:
             VaultError: The call failed.
             Conflicted: It may be run again.
         """
-        with self._store.read() as store_tx:
+        with self._store.read(by_clock=call.by_clock) as store_tx:
             tx = self._transaction(store_tx)
             outcome = apply(tx, call)
             caller = outcome.caller if outcome.refused is None else None
@@ -149,6 +150,7 @@ class Engine:
                 raise
         else:
             tx.committed()
+            self._unsigned |= grown
             return Written(results, grown)
         raise Spoiled(len(results))
 
@@ -157,14 +159,29 @@ class Engine:
 
         ``patience`` is how many seconds to wait for other writers, if not the store's own.
         """
-        return self.reap_some(limit, patience=patience).records
+        return rerun(lambda: self._reap(limit, patience)).records
 
-    def reap_some(self, limit: int, *, patience: float | None = None) -> Reaped:
-        """Like :meth:`reap`; tells in whose logs it was recorded, too.
+    def keep_up(self, limit: int) -> Reaped:
+        """What a server does every second: :meth:`reap`, and checkpoints of logs that have grown and grow no more.
 
         Nodes share the work: tenants that another one holds are left to it, unless nothing else is due.
         """
-        return rerun(lambda: self._reap(limit, patience))
+        return rerun(lambda: self._reap(limit, None, signs=True))
+
+    def build_trees(self) -> None:
+        """Give logs from before there were Merkle trees theirs, which can take a minute for ten million entries.
+
+        Whoever writes to such a log first does so otherwise.
+        """
+
+        def build(tenant: str) -> None:
+            with self._store.write() as store_tx:
+                self._transaction(store_tx).hold({tenant})
+
+        with self._store.read() as store_tx:
+            treeless = [log.tenant for log in store_tx.find(LogRow, Where("mac", "is", None), order="tenant")]
+        for tenant in treeless:
+            rerun(lambda tenant=tenant: build(tenant))  # type: ignore[misc]
 
     def inspect(self) -> tuple[list[str], list[str]]:
         """What :mod:`vaultctl.engine.inspection` finds: changed rows, and tenants with incomplete logs."""
@@ -197,7 +214,9 @@ class Engine:
         def rotate() -> int:
             with self._store.write() as store_tx:
                 tx = self._transaction(store_tx)
+                self._keys.require_newest(require_vault(store_tx))  # else the log can't be held
                 tx.hold({VAULT_TENANT})
+                tx.sign_log(VAULT_TENANT)  # while the signing key is wrapped by the root key that is in use
                 vault = require_vault(store_tx)
                 count = self._keys.rotate_root(store_tx, vault, root)
                 details = {"from": vault.root_key_id, "to": root.id, "keys": count}
@@ -232,8 +251,18 @@ class Engine:
             require_vault(store_tx)
 
     def close(self) -> None:
-        """Close the store."""
+        """Close the store. What was written before is covered by a checkpoint then, unless another writer is busy."""
+        if self._unsigned:
+            with suppress(VaultError):  # the next writer makes it
+                rerun(lambda: self._sign(self._unsigned), seconds=BRIEFLY)
         self._store.close()
+
+    def _sign(self, tenants: Collection[str]) -> None:
+        with self._store.write(BRIEFLY) as store_tx:
+            tx = self._transaction(store_tx)
+            for tenant in tx.hold(tenants):
+                tx.sign_log(tenant)
+            tx.finish()
 
     def _require_vault(self) -> str:
         with self._store.read() as tx:
@@ -246,16 +275,20 @@ class Engine:
         with suppress(VaultUnavailable):
             rerun(lambda: self.write([Call(principal, ask.TouchSession())], patience=BRIEFLY), seconds=BRIEFLY)
 
-    def _reap(self, limit: int, patience: float | None) -> Reaped:
+    def _reap(self, limit: int, patience: float | None, *, signs: bool = False) -> Reaped:
         with self._store.read() as store_tx:
-            due = reaper.due_tenants(self._transaction(store_tx))
-        if not due:
+            tx = self._transaction(store_tx)
+            due, unsigned = reaper.due_tenants(tx), reaper.unsigned_logs(tx) if signs else set()
+        if not due | unsigned:
             return Reaped(0, 0, frozenset())
         with self._store.write(patience) as store_tx:
             tx = self._transaction(store_tx)
-            held = tx.hold(due, wait=False) or tx.hold({next(iter(due))})
-            recorded, dropped = reaper.reap(tx, held, limit)
+            held = tx.hold(due | unsigned, wait=False) or tx.hold({next(iter(due | unsigned))})
+            recorded, dropped = reaper.reap(tx, held & due, limit)
+            for tenant in held & unsigned:
+                tx.sign_log(tenant)
             grown = tx.finish()
+        self._unsigned |= grown
         return Reaped(recorded, dropped, grown)
 
     def _transaction(self, store_tx: StoreTransaction, memory: "Memory | None" = None) -> Transaction:

@@ -14,11 +14,19 @@ from vaultctl.crypto.authenticity import same
 from vaultctl.crypto.envelope import Binding, Key, seal, unseal
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import Conflict, InvalidInput, VerificationFailed
-from vaultctl.domain.records import IssuedLease, IssuedToken, OpenedSession, RedeemedLease, Revocation, Role
+from vaultctl.domain.records import (
+    IssuedLease,
+    IssuedToken,
+    LogCheckpoint,
+    OpenedSession,
+    RedeemedLease,
+    Revocation,
+    Role,
+)
 from vaultctl.domain.rules import ANSWER_KEPT, IDEMPOTENCY_KEPT, Caller, require_role
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import micros_of
-from vaultctl.engine import credentials, leases, redemption, sessions, tenants, tokens
+from vaultctl.engine import checkpoints, credentials, leases, redemption, sessions, tenants, tokens
 from vaultctl.engine.authentication import Bearer, Principal
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
@@ -143,6 +151,8 @@ def _kept(answer: Any) -> tuple[str, tuple[Secret, ...]]:
             made, secrets = {"id": answer.session.id}, (answer.token, answer.redeem_token)
         case Revocation():
             made = {"leases": answer.leases, "sessions": answer.sessions}
+        case LogCheckpoint():
+            made = {"id": answer.origin}
         case _:
             made = {"id": answer.id}
     return json.dumps(made), secrets
@@ -168,6 +178,8 @@ def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Ma
             return sessions.reissue_session(tx, caller, made.id, made.secrets)
         case ask.TouchSession():
             return sessions.touch_session(tx, caller, request)
+        case ask.CreateCheckpoint():
+            return checkpoints.create_checkpoint(tx, caller, request)
         case ask.CreateTenant() | ask.UpdateTenant():
             return tenants.get_tenant(tx, caller, ask.GetTenant(id=made.id))
         case ask.RotateKek():

@@ -14,16 +14,19 @@ from vaultctl.store.rows import (
     TokenRow,
 )
 
-_AUTHORITY: tuple[type[Row], ...] = (TenantRow, CredentialRow, TokenRow, MemberRow, SessionRow, LeaseRow)
+_AUTHORITY: tuple[type[Row], ...] = (TenantRow, CredentialRow, TokenRow, MemberRow, SessionRow, LeaseRow, LogRow)
 _MOST = 1_000_000
 
 
 def changed_rows(tx: Transaction) -> list[str]:
-    """The rows that grant authority and are not as the vault wrote them, as ``table (key)``."""
+    """The rows that grant authority, and heads of logs, that are not as the vault wrote them, as ``table (key)``.
+
+    The head of a log from before there were trees has no code yet.
+    """
     found = []
     for row_type in _AUTHORITY:
         for row in tx.find_unchecked(row_type, limit=_MOST):
-            if not tx.is_authentic(row):
+            if not tx.is_authentic(row) and not (isinstance(row, LogRow) and row.mac is None):
                 found.append(f"{row.table} ({', '.join(str(getattr(row, column)) for column in row.key)})")
     return found
 

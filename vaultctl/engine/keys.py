@@ -1,7 +1,8 @@
 """The keys of a vault while it is open: the root key, and the tenants' keys that it unwraps.
 
-Every tenant has a key-encryption key (purpose ``kek``), under which the credentials' data keys are wrapped, and a
-key for authentication codes (purpose ``mac``) over the rows that grant authority.
+Every tenant has a key-encryption key (purpose ``kek``), under which the credentials' data keys are wrapped, a key for
+authentication codes (purpose ``mac``) over the rows that grant authority, and a key (purpose ``signing``) that signs
+the checkpoints of its audit log.
 
 Several processes may have one vault open while one of them rotates the root key. What is sealed names its key, so the
 others notice, and have the new one looked up where it is kept.
@@ -9,7 +10,7 @@ others notice, and have the new one looked up where it is kept.
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vaultctl.crypto.envelope import KEY_BYTES, Binding, Key, header_of, seal, unseal
 from vaultctl.crypto.root_keys import RootKey
@@ -18,9 +19,13 @@ from vaultctl.domain.ids import RandomBytes
 from vaultctl.store.interface import StoreTransaction, Where
 from vaultctl.store.rows import KeyRow, VaultRow
 
+if TYPE_CHECKING:
+    from vaultctl.ledger.note import SigningKey
+
 KEK = "kek"
 MAC = "mac"
-_PURPOSES = (KEK, MAC)
+SIGNING = "signing"
+_PURPOSES = (KEK, MAC, SIGNING)
 _CHECK = b"vaultctl root key"
 
 _LOOK_AGAIN = 5.0
@@ -71,10 +76,7 @@ class Keys:
             Conflict: Another process has rotated the root key meanwhile.
             VerificationFailed: One of them does not unwrap.
         """
-        if vault.root_key_id != self._root.id:
-            raise Conflict(
-                "The root key was rotated by another process meanwhile.", hint="Look at it: vaultctl root-key show"
-            )
+        self.require_newest(vault)
         keys = Keys(root, self._random)
         rows = tx.find(KeyRow)
         for row in rows:
@@ -84,6 +86,13 @@ class Keys:
         tx.update(VaultRow(vault.id, vault.created_at, root.id, keys.make_check(vault.id)))
         return len(rows)
 
+    def require_newest(self, vault: VaultRow) -> None:
+        """Raise Conflict if another process has rotated the root key meanwhile."""
+        if vault.root_key_id != self._root.id:
+            raise Conflict(
+                "The root key was rotated by another process meanwhile.", hint="Look at it: vaultctl root-key show"
+            )
+
     def use(self, root: RootKey) -> None:
         """Go on with another root key, which all keys are wrapped by now."""
         self._root = Key(root.id, 1, root.key)
@@ -92,6 +101,23 @@ class Keys:
         """Make the first keys of a tenant."""
         for purpose in _PURPOSES:
             self._add(tx, tenant, purpose, 1)
+
+    def create_signing_key(self, tx: StoreTransaction, tenant: str) -> None:
+        """Make the signing key of a tenant from before there were any."""
+        self._add(tx, tenant, SIGNING, 1)
+
+    def has_signing_key(self, tx: StoreTransaction, tenant: str) -> bool:
+        """Whether a tenant has a signing key."""
+        return tx.get(KeyRow, tenant, SIGNING, 1) is not None
+
+    def signing_key(self, tx: StoreTransaction, tenant: str) -> "SigningKey":
+        """The key that signs a tenant's checkpoints; its name is the log's origin."""
+        from vaultctl.ledger.checkpoint import origin
+        from vaultctl.ledger.note import SigningKey
+
+        (vault,) = tx.find(VaultRow, limit=1)
+        self.require_root_of(vault)  # else it is not the vault's id
+        return SigningKey(origin(vault.id, tenant), self.version(tx, tenant, SIGNING, 1).secret)
 
     def add_kek(self, tx: StoreTransaction, tenant: str) -> int:
         """Make a new version of a tenant's key-encryption key; answers its number."""

@@ -81,6 +81,10 @@ class Memory:
         self.tokens: dict[bytes, Key] = {}
         """The primary keys of tokens by hash: where to look, not what is there."""
 
+    def has_left(self, log: LogRow) -> bool:
+        """Whether ``log`` is the very head that the transaction before left."""
+        return log.tenant in self._tenants and self._tenants[log.tenant][0] == log
+
     def recall(self, log: LogRow) -> TenantMemory:
         """What is known of a tenant whose log has the head ``log``. It must be given back to be known again."""
         head, known = self._tenants.pop(log.tenant, (None, None))

@@ -12,9 +12,9 @@ from vaultctl.domain.records import LeaseState, SessionState
 from vaultctl.domain.rules import ANSWER_KEPT, IDEMPOTENCY_KEPT
 from vaultctl.domain.times import micros_of
 from vaultctl.engine.authentication import IDLE_LIMIT_MICROS
-from vaultctl.engine.transaction import Transaction
+from vaultctl.engine.transaction import CHECKPOINT_MICROS, Transaction
 from vaultctl.store.interface import Where
-from vaultctl.store.rows import IdempotencyRow, LeaseRow, Row, SessionRow
+from vaultctl.store.rows import IdempotencyRow, LeaseRow, LogRow, Row, SessionRow
 
 R = TypeVar("R", bound=Row)
 
@@ -30,6 +30,12 @@ def due_tenants(tx: Transaction) -> set[str]:
     )
     old = (*_old_records(tx, _CHUNK), *_old_answers(tx, _CHUNK))
     return {row.tenant for found in ended for row in islice(found, _CHUNK)} | {row.tenant for row in old}
+
+
+def unsigned_logs(tx: Transaction) -> set[str]:
+    """The tenants whose logs have had entries for a while that no checkpoint covers."""
+    logs = tx.find_unchecked(LogRow, Where("unsigned_entries", ">", 0), limit=_CHUNK)
+    return {log.tenant for log in logs if tx.now - (log.checkpoint_time or 0) >= CHECKPOINT_MICROS}
 
 
 def reap(tx: Transaction, tenants: Collection[str], limit: int) -> tuple[int, int]:

@@ -271,7 +271,7 @@ class Service:
     def _reap(self) -> bool:
         """Record some of what has ended by itself; answers whether there may be more."""
         try:
-            reaped = self._engine.reap_some(_REAP_BATCH)
+            reaped = self._engine.keep_up(_REAP_BATCH)
         except Exception as error:
             self._report(error)
             return False

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import Any, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 from msgspec.structs import astuple
@@ -14,17 +14,24 @@ from vaultctl.crypto.envelope import KEY_BYTES, Binding, Key, seal, unseal
 from vaultctl.domain.errors import InternalError, NotFound, VerificationFailed
 from vaultctl.domain.ids import RandomBytes, new_id
 from vaultctl.domain.records import Event, Identity
-from vaultctl.domain.times import from_micros, rfc3339
+from vaultctl.domain.times import SECOND, from_micros, rfc3339
+from vaultctl.engine import log_tree
 from vaultctl.engine.keys import KEK, Keys
 from vaultctl.engine.memory import KEPT, Memory, TenantMemory, Value
 from vaultctl.ledger.entry import columns_of, entry_bytes
 from vaultctl.store.interface import Conflicted, StoreTransaction, Where
 from vaultctl.store.rows import EntryRow, LeaseRow, LogRow, Row, TenantRow, TokenRow, VersionRow
 
+if TYPE_CHECKING:
+    from vaultctl.ledger.note import VerifierKey
+
 R = TypeVar("R", bound=Row)
 T = TypeVar("T")
 
 _DATA_KEY = "data key"
+
+CHECKPOINT_MICROS = SECOND
+"""How old the last checkpoint may be when entries that it does not cover get company."""
 
 
 class Transaction:
@@ -76,7 +83,7 @@ class Transaction:
             self._asked |= new if wait else held
             if held:
                 for log in self._store.find(LogRow, Where("tenant", "in", sorted(held))):
-                    self._logs[log.tenant] = self._authentic(log)
+                    self._logs[log.tenant] = log if self._memory.has_left(log) else self._opened(log)
                     self._tenants[log.tenant] = self._memory.recall(log)
         return frozenset(self._logs.keys() & set(tenants))
 
@@ -208,6 +215,9 @@ class Transaction:
     def _signed(self, row: R) -> R:
         self._require_held(_tenant(row))
         self.writes += 1
+        return self._coded(row)
+
+    def _coded(self, row: R) -> R:
         return msgspec.structs.replace(row, mac=self._mac(row)) if hasattr(row, "mac") else row
 
     def _mac(self, row: Row) -> bytes:
@@ -296,7 +306,7 @@ class Transaction:
         """Make a tenant with its keys and its empty log. TTLs are in seconds."""
         self.writes += 1
         self._keys.create(self._store, tenant)
-        log = LogRow(tenant, 0, 0)
+        log = self._coded(log_tree.empty(tenant, self.now))
         self._store.insert(log)
         self._asked.add(tenant)
         self._logs[tenant] = log
@@ -408,6 +418,17 @@ class Transaction:
             entry["leaseId"] = lease_id
         self._entries.setdefault(tenant, []).append(entry)
 
+    def sign_log(self, tenant: str) -> None:
+        """Make a checkpoint of a log as it was when it was held, unless there is one already."""
+        self._require_held(tenant)
+        log = self._logs[tenant]
+        if log.unsigned_entries:
+            self._replace_head(log_tree.signed(self._store, self._keys, log, self.now))
+
+    def verifier_key(self, tenant: str) -> "VerifierKey":
+        """The key that verifies a tenant's checkpoints."""
+        return self._keys.signing_key(self._store, tenant).verifier
+
     def finish(self) -> frozenset[str]:
         """Write the buffered entries behind those that the tenants' logs have; answers which logs grew."""
         self.hold(self._entries.keys())
@@ -416,20 +437,38 @@ class Transaction:
         for tenant, entries in sorted(self._entries.items()):
             self._require_held(tenant)
             log = self._logs[tenant]
-            time = max(self.now, log.last_time)
-            timestamp = rfc3339(from_micros(time))
-            seq = log.size
-            for entry in entries:
-                entry["seq"] = seq
-                entry["timestamp"] = timestamp
-                self._store.insert(EntryRow(tenant, seq, time, *columns_of(entry), entry_bytes(entry)))
-                seq += 1
-            self._logs[tenant] = LogRow(tenant, seq, time)
-            self._store.update(self._logs[tenant])
+            if log.unsigned_entries and self.now - (log.checkpoint_time or 0) >= CHECKPOINT_MICROS:
+                log = log_tree.signed(self._store, self._keys, log, self.now)
+            self._replace_head(self._written(log, entries))
         grown = frozenset(self._entries)
         self._entries.clear()
         self._unaccounted.clear()
         return grown
+
+    def _written(self, log: LogRow, entries: list[dict[str, Any]]) -> LogRow:
+        """The head of a log with ``entries`` behind those that it has, which are written."""
+        time = max(self.now, log.last_time)
+        timestamp = rfc3339(from_micros(time))
+        bodies = []
+        for seq, entry in enumerate(entries, log.size):
+            entry["seq"] = seq
+            entry["timestamp"] = timestamp
+            body = entry_bytes(entry)
+            bodies.append(body)
+            self._store.insert(EntryRow(log.tenant, seq, time, *columns_of(entry), body))
+        return log_tree.grown(self._store, log, bodies, time)
+
+    def _opened(self, log: LogRow) -> LogRow:
+        """A head as the vault wrote it; one from before there were trees is given its tree first."""
+        if log.mac is not None or not _is_well_formed(log):
+            return self._authentic(log)
+        built = self._coded(log_tree.built(self._store, self._keys, log))
+        self._store.update(built)
+        return built
+
+    def _replace_head(self, log: LogRow) -> None:
+        log = self._logs[log.tenant] = self._coded(log)
+        self._store.update(log)
 
 
 def _data_key_binding(row: VersionRow) -> Binding:

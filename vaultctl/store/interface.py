@@ -92,8 +92,11 @@ class Store(Protocol):
         """The version of the database's schema."""
         ...
 
-    def read(self) -> AbstractContextManager[StoreTransaction]:
-        """A read transaction: a snapshot that never waits for writers."""
+    def read(self, *, by_clock: bool = False) -> AbstractContextManager[StoreTransaction]:
+        """A read transaction: a snapshot that never waits for writers.
+
+        ``by_clock`` takes the clock's word for the time, whatever the last entries say, for whoever is to look at them.
+        """
         ...
 
     def write(self, patience: float | None = None) -> AbstractContextManager[StoreTransaction]:

@@ -228,4 +228,30 @@ MIGRATIONS: tuple[Migration, ...] = (
             "CREATE INDEX tokens_by_email ON tokens (tenant, email) WHERE email IS NOT NULL",
         ),
     ),
+    Migration(
+        6,
+        (
+            # What is NULL in a log's head is made by whoever writes to the log next.
+            "ALTER TABLE logs ADD COLUMN frontier BLOB",
+            "ALTER TABLE logs ADD COLUMN checkpoints BIGINT",
+            "ALTER TABLE logs ADD COLUMN unsigned_entries BIGINT",
+            "ALTER TABLE logs ADD COLUMN checkpoint_time BIGINT",
+            "ALTER TABLE logs ADD COLUMN mac BLOB",
+            """CREATE TABLE tiles (
+                tenant TEXT NOT NULL,
+                level BIGINT NOT NULL,
+                number BIGINT NOT NULL,
+                hashes BLOB NOT NULL,
+                PRIMARY KEY (tenant, level, number)
+            )""",
+            """CREATE TABLE checkpoints (
+                tenant TEXT NOT NULL,
+                number BIGINT NOT NULL,
+                size BIGINT NOT NULL,
+                note BLOB NOT NULL,
+                PRIMARY KEY (tenant, number),
+                UNIQUE (tenant, size)
+            )""",
+        ),
+    ),
 )

@@ -113,12 +113,15 @@ class PostgresStore:
             return _schema_version(connection)
 
     @contextmanager
-    def read(self) -> Iterator["PostgresTransaction"]:
+    def read(self, *, by_clock: bool = False) -> Iterator["PostgresTransaction"]:
         """A read transaction: a snapshot that never waits for writers."""
         with self._translated(), self._reader() as connection:
             _say(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             try:
-                yield PostgresTransaction(connection, self._clock, writable=False)
+                tx = PostgresTransaction(connection, self._clock, writable=False)
+                if by_clock:
+                    tx.take_time_from_clock()
+                yield tx
             finally:
                 if not connection.broken:
                     _say(connection, "ROLLBACK")
@@ -376,6 +379,10 @@ class PostgresTransaction:
                 )
             self._now = max(clock, last)
         return self._now
+
+    def take_time_from_clock(self) -> None:
+        """Take the clock's word for the time, whatever the last entries say."""
+        self._now = _one(self._connection, f"SELECT {_NOW}") if self._clock is None else self._clock()
 
     def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
         """Take the heads of these tenants' logs until the transaction ends; answers which are held."""

@@ -189,7 +189,18 @@ class LeaseRow(Row, frozen=True):
 
 
 class LogRow(Row, frozen=True):
-    """The head of a tenant's audit log."""
+    """The head of a tenant's audit log. What may be None is so in a log from before there were Merkle trees.
+
+    Attributes:
+        tenant: Whose log.
+        size: How many entries it has.
+        last_time: When the last of them was written.
+        frontier: The roots of the perfect subtrees of its tree.
+        checkpoints: How many checkpoints were made.
+        unsigned_entries: How many entries the last checkpoint does not cover.
+        checkpoint_time: When it was made; in a log without one, when the log was.
+        mac: Authenticates the others.
+    """
 
     table = "logs"
     key = ("tenant",)
@@ -197,6 +208,35 @@ class LogRow(Row, frozen=True):
     tenant: str
     size: int
     last_time: int
+    frontier: bytes | None = None
+    checkpoints: int | None = None
+    unsigned_entries: int | None = None
+    checkpoint_time: int | None = None
+    mac: bytes | None = None
+
+
+class TileRow(Row, frozen=True):
+    """Hashes of a log's tree: of level 0 full tiles only, of those above what there is."""
+
+    table = "tiles"
+    key = ("tenant", "level", "number")
+
+    tenant: str
+    level: int
+    number: int
+    hashes: bytes
+
+
+class CheckpointRow(Row, frozen=True):
+    """A signed checkpoint of a log."""
+
+    table = "checkpoints"
+    key = ("tenant", "number")
+
+    tenant: str
+    number: int
+    size: int
+    note: bytes
 
 
 class EntryRow(Row, frozen=True):

@@ -79,13 +79,14 @@ class SqliteStore:
             return _schema_version(connection)
 
     @contextmanager
-    def read(self) -> Iterator["SqliteTransaction"]:
+    def read(self, *, by_clock: bool = False) -> Iterator["SqliteTransaction"]:
         """A read transaction: a snapshot that never waits for writers."""
         self._require_open()
         with self._reader() as connection:
             connection.execute("BEGIN")
             try:
-                yield SqliteTransaction(connection, self._now(connection), writable=False)
+                now = self._clock() if by_clock else self._now(connection)
+                yield SqliteTransaction(connection, now, writable=False)
             finally:
                 connection.execute("ROLLBACK")
 

@@ -1,0 +1,52 @@
+"""Operations on the checkpoints of a tenant's audit log.
+
+They say how long the log is and nothing of what is in it, so whoever may see the tenant's metadata may have them.
+Agents may not: how fast the log grows tells of others.
+"""
+
+import base64
+
+from vaultctl.domain import requests as ask
+from vaultctl.domain.errors import NotAllowed, NotFound
+from vaultctl.domain.records import LogCheckpoint
+from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.engine.refusals import refuse_if
+from vaultctl.engine.transaction import Transaction
+from vaultctl.ledger.checkpoint import open_checkpoint
+from vaultctl.store.interface import Where
+from vaultctl.store.rows import CheckpointRow
+
+
+def get_checkpoint(tx: Transaction, caller: Caller, request: ask.GetCheckpoint) -> LogCheckpoint:  # noqa: ARG001
+    """The newest checkpoint that there is."""
+    refuse_agents(caller)
+    return _newest(tx, caller.tenant)
+
+
+def create_checkpoint(tx: Transaction, caller: Caller, request: ask.CreateCheckpoint) -> LogCheckpoint:  # noqa: ARG001
+    """A checkpoint over all that was committed before."""
+    refuse_agents(caller)
+    tx.sign_log(caller.tenant)
+    return _newest(tx, caller.tenant)
+
+
+def refuse_agents(caller: Caller) -> None:
+    """Refuse an agent what is about the audit log as a whole."""
+    if caller.is_agent:
+        not_own = NotAllowed("An agent reads the audit trail of its own session only.", hint="Name your own session.")
+        refuse_if(caller, Refusal("humans-only", not_own))
+
+
+def _newest(tx: Transaction, tenant: str) -> LogCheckpoint:
+    rows = tx.find(CheckpointRow, Where("tenant", "=", tenant), order="number", descending=True, limit=1)
+    if not rows:
+        raise NotFound("The audit log has no checkpoint yet.", hint="Make one: vaultctl audit checkpoint")
+    key = tx.verifier_key(tenant)
+    found = open_checkpoint(rows[0].note, key)
+    return LogCheckpoint(
+        origin=found.origin,
+        size=found.size,
+        root_hash=base64.b64encode(found.root).decode(),
+        note=rows[0].note.decode(),
+        verifier_key=str(key),
+    )
