@@ -17,19 +17,21 @@ from vaultctl.version import __version__ as __version__
 if TYPE_CHECKING:
     from vaultctl.client import AsyncVault as AsyncVault
     from vaultctl.client import Vault as Vault
+    from vaultctl.cortex import CortexAgent as CortexAgent
     from vaultctl.domain.durations import Duration as Duration
     from vaultctl.domain.errors import VaultError as VaultError
     from vaultctl.domain.secrets import Secret as Secret
 
 _HOMES = {
     "AsyncVault": "vaultctl.client",
+    "CortexAgent": "vaultctl.cortex",
     "Vault": "vaultctl.client",
     "VaultError": "vaultctl.domain.errors",
     "Secret": "vaultctl.domain.secrets",
     "Duration": "vaultctl.domain.durations",
 }
 
-__all__ = ["AsyncVault", "Duration", "Secret", "Vault", "VaultError", "__version__"]
+__all__ = ["AsyncVault", "CortexAgent", "Duration", "Secret", "Vault", "VaultError", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,10 @@ TABLE = {
     "VaultUnavailable": ("vault_unavailable", 503, 7),
     "VaultMissing": ("vault_missing", 503, 7),
     "VaultLocked": ("vault_locked", 503, 7),
+    "AgentRunFailed": ("agent_run_failed", 502, 7),
+    "ToolServerFailed": ("tool_server_failed", 502, 7),
+    "ToolTimedOut": ("tool_timed_out", 504, 7),
+    "ModelFailed": ("model_failed", 502, 7),
     "VerificationFailed": ("verification_failed", 500, 8),
 }
 KINDS = {

@@ -118,6 +118,7 @@ def test_other_empty_variables_are_as_good_as_none(tmp_path: Path) -> None:
         ("VAULT_RENEW_BEFORE_EXPIRY", "-1s"),
         ("VAULT_AUTO_RENEW", "perhaps"),
         ("VAULT_LOG_LEVEL", "loud"),
+        ("VAULT_RESPONSE_FORMAT", "s3cret"),
         ("CORTEX_SESSION_ID", "sess_1"),
     ],
 )

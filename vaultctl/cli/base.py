@@ -37,6 +37,7 @@ COMMANDS = {
     "team": ("vaultctl.cli.team", "The people of a tenant, and what they may do."),
     "root-key": ("vaultctl.cli.root_key", "The key that all others are wrapped by, and where it is kept."),
     "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
+    "cortex": ("vaultctl.cli.cortex", "Agents, and their runs."),
     "server": ("vaultctl.cli.server", "The HTTP server of a team's vault."),
 }
 """Each command, the module whose ``app`` has it, and its line in the help of the root."""

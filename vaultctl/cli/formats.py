@@ -104,8 +104,10 @@ def _cell(value: Any) -> str:
             return ""
         case bool():
             return "true" if value else "false"
-        case [dict(), *_]:
+        case [{"type": _}, *_]:
             return " ".join(f"{item['type']}:{item.get('name', item.get('email', ''))}" for item in value)
+        case [dict(), *_]:
+            return json_text(value)
         case list():
             return " ".join(_cell(item) for item in value)
         case dict():

@@ -14,6 +14,10 @@
      ├── VaultUnavailable     unreachable, locked, damaged, or no vault at all
      │    ├── VaultMissing
      │    └── VaultLocked     the root key cannot be had
+     ├── AgentRunFailed       a run of an agent ended without an answer; the vault is well
+     │    ├── ToolServerFailed  one of its MCP servers did not start, or ended
+     │    ├── ToolTimedOut      a tool did not answer in time
+     │    └── ModelFailed       the model can't be had, or went astray
      ├── VerificationFailed   stored data is not what the vault wrote
      └── InternalError        a defect of ours
 
@@ -138,6 +142,33 @@ class VaultLocked(VaultUnavailable):
     """The root key can't be had: no keyring, no key file, or a wrong passphrase."""
 
     code = "vault_locked"
+
+
+class AgentRunFailed(VaultError):
+    """A run of an agent ended without an answer, because of something that it depends on."""
+
+    code = "agent_run_failed"
+    http_status = 502
+    exit_status = ExitStatus.UNAVAILABLE
+
+
+class ToolServerFailed(AgentRunFailed):
+    """One of the run's MCP servers did not start, or ended before the run did."""
+
+    code = "tool_server_failed"
+
+
+class ToolTimedOut(AgentRunFailed):
+    """A tool did not answer within the time that the agent's configuration gives it."""
+
+    code = "tool_timed_out"
+    http_status = 504
+
+
+class ModelFailed(AgentRunFailed):
+    """The model's provider refused or could not be reached, or the model did not come to an end."""
+
+    code = "model_failed"
 
 
 class VerificationFailed(VaultError):

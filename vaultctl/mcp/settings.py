@@ -90,8 +90,12 @@ _VARIABLES = {
     "logLevel": "VAULT_LOG_LEVEL",
     "baseUrl": "VAULT_BASE_URL",
     "home": "VAULTCTL_HOME",
+    "responseFormat": "VAULT_RESPONSE_FORMAT",
 }
-_KEYS = (*_VARIABLES, "responseFormat")
+VARIABLE_NAMES = tuple(_VARIABLES.values())
+"""The environment variables that are settings."""
+
+_KEYS = tuple(_VARIABLES)
 _SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 
