@@ -77,14 +77,12 @@ class Transaction:
 
         ``wait=False`` passes over those that others hold. Answers which of them are held now.
         """
-        new = set(tenants) - self._asked
-        if new:
+        if new := set(tenants) - self._asked:
             held = self._store.hold(new, wait=wait)
-            self._asked |= new if wait else held
-            if held:
-                for log in self._store.find(LogRow, Where("tenant", "in", sorted(held))):
-                    self._logs[log.tenant] = log if self._memory.has_left(log) else self._opened(log)
-                    self._tenants[log.tenant] = self._memory.recall(log)
+            self._asked |= new if wait else held.keys()
+            for tenant, log in held.items():
+                self._logs[tenant] = log if self._memory.has_left(log) else self._opened(log)
+                self._tenants[tenant] = self._memory.recall(log)
         return frozenset(self._logs.keys() & set(tenants))
 
     def tenant_of(self, token_hash: bytes) -> str | None:
@@ -121,7 +119,7 @@ class Transaction:
 
         Where there is none, ``decoy`` makes one to spend the time on that authenticating it would take.
         """
-        rows = self._of(str(key[0])).of(row_type)
+        rows = self._of(cast("str", key[0])).of(row_type)
         if key in rows:
             return cast("R | None", rows[key])
         row = self._store.get(row_type, *key)

@@ -47,17 +47,17 @@ _ENTRY = msgspec.json.Decoder(AuditEntry)
 
 def policy_of(row: CredentialRow) -> Policy:
     """The policy of a credential."""
-    return Policy(
-        default_lease_ttl=_duration(row.default_lease_ttl),
-        max_lease_ttl=_duration(row.max_lease_ttl),
-        allowed_identities=_allowed_identities(row.allowed_identities),
-        delivery=Delivery(row.delivery),
-    )
+    return _policy(row.default_lease_ttl, row.max_lease_ttl, row.allowed_identities, row.delivery)
 
 
 @lru_cache
-def _allowed_identities(text: str) -> tuple[AllowedIdentity, ...]:
-    return _POLICY_IDENTITIES.decode(text)
+def _policy(default_lease_ttl: int | None, max_lease_ttl: int | None, allowed_identities: str, delivery: str) -> Policy:
+    return Policy(
+        default_lease_ttl=_duration(default_lease_ttl),
+        max_lease_ttl=_duration(max_lease_ttl),
+        allowed_identities=_POLICY_IDENTITIES.decode(allowed_identities),
+        delivery=Delivery(delivery),
+    )
 
 
 def credential(row: CredentialRow) -> Credential:

@@ -38,10 +38,12 @@ def _check(value: Any) -> bool:
         return True
     is_ascii = True
     if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                raise InternalError("A key of an audit entry is not text.")
-            if (type(item) is not str and not _check(item)) or not key.isascii():
+        try:
+            is_ascii = "".join(value).isascii()
+        except TypeError:
+            raise InternalError("A key of an audit entry is not text.") from None
+        for item in value.values():
+            if type(item) is not str and not _check(item):
                 is_ascii = False
         return is_ascii
     if kind is list or kind is tuple:

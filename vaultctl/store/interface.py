@@ -1,10 +1,10 @@
 """What a store offers to the engine, whichever database stands behind it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from vaultctl.store.rows import Row
+from vaultctl.store.rows import LogRow, Row
 
 R = TypeVar("R", bound=Row)
 
@@ -41,7 +41,7 @@ class StoreTransaction(Protocol):
         """Whether it may write."""
         ...
 
-    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> Mapping[str, LogRow]:
         """Take the heads of these tenants' logs, in order of name, until the transaction ends.
 
         A transaction that writes to a tenant holds its head from before its first read there: so the writes of one
@@ -53,7 +53,7 @@ class StoreTransaction(Protocol):
             wait: Whether to wait for heads that other transactions hold; else they are left out.
 
         Returns:
-            The tenants whose heads are held now.
+            The heads that are held now, by tenant.
         """
         ...
 
@@ -72,11 +72,11 @@ class StoreTransaction(Protocol):
         ...
 
     def insert(self, row: Row) -> None:
-        """Add a row."""
+        """Add a row. It is sent when its table is read, or before the commit; only then can it be refused."""
         ...
 
     def update(self, row: Row) -> None:
-        """Replace the row that has the same primary key."""
+        """Replace the row that has the same primary key; sent like one that is added."""
         ...
 
     def delete(self, row_type: type[Row], *conditions: Where) -> None:

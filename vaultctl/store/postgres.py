@@ -11,9 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any, Literal, LiteralString
 
 import psycopg
+from psycopg import RawCursor
 from psycopg import errors as pg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8Dumper
@@ -23,10 +25,12 @@ from vaultctl.domain.times import SECOND
 from vaultctl.store import statements
 from vaultctl.store.interface import Clock, Conflicted, R, Where
 from vaultctl.store.migrations import MIGRATIONS, Migration
-from vaultctl.store.rows import EntryRow, Row
+from vaultctl.store.pending import Pending, Statement
+from vaultctl.store.rows import EntryRow, LogRow, Row
 
 Isolation = Literal["READ COMMITTED", "SERIALIZABLE"]
 _Connection = psycopg.Connection[tuple[Any, ...]]
+_Cursor = psycopg.Cursor[tuple[Any, ...]]
 
 _MOST_READERS = 8
 _PATIENCE = 10.0
@@ -35,7 +39,9 @@ _PATIENCE = 10.0
 _STALE_BATCH = 24 * 3600 * SECOND
 _CLOCK_TOLERANCE = 5 * 60 * SECOND
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_CLOCK_AND_LAST_ENTRY: LiteralString = f"SELECT {_NOW}, (SELECT max(last_time) FROM logs)"
 _LAST_BATCH: LiteralString = "SELECT id FROM batches WHERE node = %s FOR UPDATE"
+_ROLLBACKS = count()
 _HAS_PROGRAMS = """EXISTS (
     SELECT 1 FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace
     AND (
@@ -116,15 +122,19 @@ class PostgresStore:
     def read(self, *, by_clock: bool = False) -> Iterator["PostgresTransaction"]:
         """A read transaction: a snapshot that never waits for writers."""
         with self._translated(), self._reader() as connection:
-            _say(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            tx = PostgresTransaction(
+                connection, self._clock, ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",), writable=False
+            )
             try:
-                tx = PostgresTransaction(connection, self._clock, writable=False)
                 if by_clock:
                     tx.take_time_from_clock()
                 yield tx
-            finally:
-                if not connection.broken:
-                    _say(connection, "ROLLBACK")
+            except BaseException:
+                if tx.has_begun and not connection.broken:
+                    _roll_back(connection)
+                raise
+            if tx.has_begun:
+                _say(connection, "COMMIT")  # of nothing: psycopg keeps what it has prepared, as it would not otherwise
 
     @contextmanager
     def write(self, patience: float | None = None) -> Iterator["PostgresTransaction"]:
@@ -139,17 +149,15 @@ class PostgresStore:
         try:
             with self._translated():
                 connection = self._writing()
-                _say(connection, f"BEGIN ISOLATION LEVEL {self._isolation} READ WRITE")
+                opening = [f"BEGIN ISOLATION LEVEL {self._isolation} READ WRITE"]
+                if patience is not None:
+                    opening.append(f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}")
                 try:
-                    if patience is not None:
-                        connection.execute(f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}")
-                    tx = PostgresTransaction(connection, self._clock, writable=True)
+                    tx = PostgresTransaction(connection, self._clock, opening, writable=True)
                     yield tx
                     batch = secrets.token_hex(16)
-                    tx.flush()
                     # Asked once the tables that were written are locked: no trigger comes to them before the commit.
-                    has_programs = _one(
-                        connection,
+                    has_programs = tx.send_pending(
                         f"INSERT INTO batches VALUES (%s, %s, {_NOW}) ON CONFLICT (node)"
                         " DO UPDATE SET id = excluded.id, committed_at = excluded.committed_at"
                         f" RETURNING {_HAS_PROGRAMS}",
@@ -284,7 +292,7 @@ class PostgresStore:
 
     def _roll_back(self, connection: _Connection) -> None:
         try:
-            _say(connection, "ROLLBACK")
+            _roll_back(connection)
         except psycopg.Error:
             connection.close()
             self._writer = None
@@ -357,94 +365,120 @@ class PostgresStore:
 
 
 class PostgresTransaction:
-    """One transaction on one connection. Rows that are added are sent together, before their table is read."""
+    """One transaction on one connection.
 
-    def __init__(self, connection: _Connection, clock: Clock | None, *, writable: bool) -> None:
+    What it writes is sent together, before the table is read. It begins with its first statement, and what is sent
+    together is on its way at once (libpq's pipeline mode), so that a group of operations takes few round trips.
+    """
+
+    def __init__(
+        self, connection: _Connection, clock: Clock | None, opening: Sequence[LiteralString], *, writable: bool
+    ) -> None:
+        """Use ``connection``; ``opening`` are the statements that begin the transaction."""
         self._connection = connection
         self._clock = clock
+        self._opening = opening
         self._now: int | None = None
-        self._added: dict[type[Row], list[Row]] = {}
+        self._pending = Pending("$")
+        self.has_begun = False
         self.writable = writable
 
     @property
     def now(self) -> int:
         """The transaction's time, read once; never below the last entry of any log."""
         if self._now is None:
-            clock, last = _clock_and_last_entry(self._connection, self._clock)
-            if clock < last - _CLOCK_TOLERANCE:
-                behind = (last - clock) // (60 * SECOND)
-                raise VaultUnavailable(
-                    f"The database's clock is {behind} minutes behind the vault's last audit entry.",
-                    hint="Set the clock; vaultctl doctor shows both times.",
-                )
-            self._now = max(clock, last)
+            self._now = self._time(self._ask((_CLOCK_AND_LAST_ENTRY, ()))[0])
         return self._now
 
     def take_time_from_clock(self) -> None:
         """Take the clock's word for the time, whatever the last entries say."""
-        self._now = _one(self._connection, f"SELECT {_NOW}") if self._clock is None else self._clock()
+        self._now = _first(self._ask((f"SELECT {_NOW}", ()))[0]) if self._clock is None else self._clock()
 
-    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
-        """Take the heads of these tenants' logs until the transaction ends; answers which are held."""
-        self._now = None
-        rows = self._connection.execute(
-            "SELECT tenant FROM logs WHERE tenant = ANY(%s) ORDER BY tenant FOR UPDATE"
-            + ("" if wait else " SKIP LOCKED"),
-            (sorted(tenants),),
+    def _time(self, answer: _Cursor) -> int:
+        clock, last = _read_clock_and_last_entry(answer, self._clock)
+        if clock < last - _CLOCK_TOLERANCE:
+            behind = (last - clock) // (60 * SECOND)
+            raise VaultUnavailable(
+                f"The database's clock is {behind} minutes behind the vault's last audit entry.",
+                hint="Set the clock; vaultctl doctor shows both times.",
+            )
+        return max(clock, last)
+
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> dict[str, LogRow]:
+        """Take the heads of these tenants' logs until the transaction ends; answers those that are held."""
+        taking = f"SELECT {statements.columns(LogRow)} FROM logs WHERE tenant = ANY(%s) ORDER BY tenant FOR UPDATE"
+        # One after the other: the time is read once the heads are held.
+        heads, clock = self._ask(
+            (taking if wait else taking + " SKIP LOCKED", (sorted(tenants),)), (_CLOCK_AND_LAST_ENTRY, ())
         )
-        return frozenset(row[0] for row in rows)
+        self._now = self._time(clock)
+        return {row[0]: LogRow(*row) for row in heads}
 
     def get(self, row_type: type[R], *key: str | int) -> R | None:
         """The row with that primary key, or None."""
-        self.flush(row_type)
-        row = self._connection.execute(statements.select_by_key(row_type, "%s"), key).fetchone()
+        row = self._read(row_type, statements.select_by_key(row_type, "%s"), key).fetchone()
         return None if row is None else row_type(*row)
 
     def find(
         self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
     ) -> list[R]:
         """The rows that meet all conditions; ``order`` names columns, separated by commas."""
-        self.flush(row_type)
         sql, parameters = statements.select(row_type, conditions, "%s", order=order, descending=descending, limit=limit)
-        return [row_type(*row) for row in self._connection.execute(sql, parameters)]
+        return [row_type(*row) for row in self._read(row_type, sql, parameters)]
 
     def count(self, row_type: type[Row], *conditions: Where) -> int:
         """How many rows meet all conditions."""
-        self.flush(row_type)
         clause, parameters = statements.where(conditions, "%s")
-        return int(_one(self._connection, f"SELECT count(*) FROM {row_type.table}{clause}", parameters))
+        return int(_first(self._read(row_type, f"SELECT count(*) FROM {row_type.table}{clause}", parameters)))
 
     def insert(self, row: Row) -> None:
         """Add a row."""
-        self._added.setdefault(type(row), []).append(row)
+        self._pending.add(row)
 
     def update(self, row: Row) -> None:
         """Replace the row that has the same primary key."""
-        self.flush(type(row))
-        parameters = [*statements.values(row), *statements.key_values(row)]
-        if self._connection.execute(statements.update(type(row), "%s"), parameters).rowcount != 1:
-            raise VerificationFailed(f"A row of {row.table} that was just read is gone.", hint="vaultctl doctor")
+        self._pending.replace(row)
 
     def delete(self, row_type: type[Row], *conditions: Where) -> None:
         """Remove the rows that meet all conditions; at least one is needed."""
-        self.flush(row_type)
         clause, parameters = statements.where(conditions, "%s")
         if not clause:
             raise ValueError("delete needs a condition")
-        self._connection.execute(f"DELETE FROM {row_type.table}{clause}", parameters)
+        self._read(row_type, f"DELETE FROM {row_type.table}{clause}", parameters)
 
-    def flush(self, row_type: type[Row] | None = None) -> None:
-        """Send the rows that were added, to one table or to all."""
-        for kind in [row_type] if row_type else list(self._added):
-            rows = self._added.pop(kind, None)
-            if not rows:
-                continue
-            cursor = self._connection.cursor()
-            cursor.executemany(statements.insert(kind, "%s"), [statements.values(row) for row in rows])
-            if cursor.rowcount != len(rows):
-                raise VerificationFailed(
-                    f"The vault's database did not take a row of {kind.table}.", hint="vaultctl doctor"
-                )
+    def send_pending(self, last: LiteralString, parameters: Sequence[Any]) -> Any:
+        """Send what was written and a last statement; answers the one value that this one returns."""
+        return _first(self._send(self._pending.all(), last, parameters))
+
+    def _read(self, row_type: type[Row], sql: str, parameters: Sequence[Any]) -> _Cursor:
+        return self._send(self._pending.of(row_type), sql, parameters)
+
+    def _send(self, pending: Sequence[Statement], sql: str, parameters: Sequence[Any]) -> _Cursor:
+        """Send ``pending`` and another statement; answers the cursor of that."""
+        if not pending:
+            return self._ask((sql, parameters))[0]
+        with self._connection.pipeline():
+            self._begin()
+            # As they are: looking for marks in a statement of thousands takes longer than all the rest.
+            written = [RawCursor(self._connection).execute(it.sql, it.parameters) for it in pending]
+            last = self._connection.execute(sql, parameters)
+        for statement, cursor in zip(pending, written, strict=True):
+            statement.require_rows(cursor.rowcount)
+        return last
+
+    def _ask(self, *asked: tuple[str, Sequence[Any]]) -> list[_Cursor]:
+        """Run statements, all of them sent before the first answer is read."""
+        if self.has_begun and len(asked) == 1:
+            return [self._connection.execute(*asked[0])]
+        with self._connection.pipeline():
+            self._begin()
+            return [self._connection.execute(*one) for one in asked]
+
+    def _begin(self) -> None:
+        if not self.has_begun:
+            self.has_begun = True
+            for statement in self._opening:
+                _say(self._connection, statement)
 
 
 def create_schema(url: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
@@ -562,9 +596,21 @@ def _warnings(connection: _Connection) -> Iterator[list[str]]:
 
 
 def _clock_and_last_entry(connection: _Connection, clock: Clock | None) -> tuple[int, int]:
-    row = connection.execute(f"SELECT {_NOW}, (SELECT max(last_time) FROM logs)").fetchone()
-    now, last = row or (0, 0)
+    return _read_clock_and_last_entry(connection.execute(_CLOCK_AND_LAST_ENTRY), clock)
+
+
+def _read_clock_and_last_entry(answer: _Cursor, clock: Clock | None) -> tuple[int, int]:
+    now, last = answer.fetchone() or (0, 0)
     return (now if clock is None else clock()), last or 0
+
+
+def _roll_back(connection: _Connection) -> None:
+    """Undo a transaction.
+
+    What was sent behind a statement that failed never was prepared, though psycopg takes it for prepared. It forgets
+    that when it sees a rollback, if the statement is not one that it has seen before: hence the number.
+    """
+    _say(connection, f"ROLLBACK /* {next(_ROLLBACKS)} */")
 
 
 def _say(connection: _Connection, statement: LiteralString) -> None:
@@ -573,7 +619,11 @@ def _say(connection: _Connection, statement: LiteralString) -> None:
 
 
 def _one(connection: _Connection, statement: LiteralString, parameters: Sequence[Any] = ()) -> Any:
-    row = connection.execute(statement, parameters or None).fetchone()
+    return _first(connection.execute(statement, parameters or None))
+
+
+def _first(answer: _Cursor) -> Any:
+    row = answer.fetchone()
     return None if row is None else row[0]
 
 

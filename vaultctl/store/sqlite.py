@@ -9,7 +9,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from vaultctl.domain.times import SECOND
 from vaultctl.store import statements
 from vaultctl.store.interface import Clock, R, Where
 from vaultctl.store.migrations import MIGRATIONS, Migration
-from vaultctl.store.rows import Row
+from vaultctl.store.pending import Pending, Statement
+from vaultctl.store.rows import LogRow, Row
 from vaultctl.store.turnstile import Turnstile
 
 _CHECKPOINT_BYTES = 4_000_000
@@ -106,7 +107,9 @@ class SqliteStore:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 _require_no_programs(connection, self.path)
-                yield SqliteTransaction(connection, self._now(connection), writable=True)
+                tx = SqliteTransaction(connection, self._now(connection), writable=True)
+                yield tx
+                tx.send_pending()
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -216,19 +219,21 @@ class SqliteStore:
 
 
 class SqliteTransaction:
-    """One transaction on one connection."""
+    """One transaction on one connection. What it writes is sent together, before the table is read."""
 
     def __init__(self, connection: sqlite3.Connection, now: int, *, writable: bool) -> None:
         self._connection = connection
+        self._pending = Pending("?")
         self.now = now
         self.writable = writable
 
-    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:  # noqa: ARG002
-        """Nothing to be done: there is one writer at a time."""
-        return frozenset(tenants)
+    def hold(self, tenants: Collection[str], *, wait: bool = True) -> dict[str, LogRow]:  # noqa: ARG002
+        """The heads of these tenants' logs, which are held anyway: there is one writer at a time."""
+        return {log.tenant: log for log in self.find(LogRow, Where("tenant", "in", sorted(tenants)))}
 
     def get(self, row_type: type[R], *key: str | int) -> R | None:
         """The row with that primary key, or None."""
+        self._send(self._pending.of(row_type))
         row = self._connection.execute(statements.select_by_key(row_type, "?"), key).fetchone()
         return None if row is None else row_type(*row)
 
@@ -236,31 +241,43 @@ class SqliteTransaction:
         self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
     ) -> list[R]:
         """The rows that meet all conditions; ``order`` names columns, separated by commas."""
+        self._send(self._pending.of(row_type))
         sql, parameters = statements.select(row_type, conditions, "?", order=order, descending=descending, limit=limit)
         return [row_type(*row) for row in self._connection.execute(sql, parameters)]
 
     def count(self, row_type: type[Row], *conditions: Where) -> int:
         """How many rows meet all conditions."""
+        self._send(self._pending.of(row_type))
         clause, parameters = statements.where(conditions, "?")
         return int(self._connection.execute(f"SELECT count(*) FROM {row_type.table}{clause}", parameters).fetchone()[0])
 
     def insert(self, row: Row) -> None:
         """Add a row."""
-        if self._connection.execute(statements.insert(type(row), "?"), statements.values(row)).rowcount != 1:
-            raise VerificationFailed(f"The vault's database did not take a row of {row.table}.", hint="vaultctl doctor")
+        self._pending.add(row)
+        if not self.writable:
+            self.send_pending()  # which the database refuses
 
     def update(self, row: Row) -> None:
         """Replace the row that has the same primary key."""
-        parameters = [*statements.values(row), *statements.key_values(row)]
-        if self._connection.execute(statements.update(type(row), "?"), parameters).rowcount != 1:
-            raise VerificationFailed(f"A row of {row.table} that was just read is gone.", hint="vaultctl doctor")
+        self._pending.replace(row)
+        if not self.writable:
+            self.send_pending()
 
     def delete(self, row_type: type[Row], *conditions: Where) -> None:
         """Remove the rows that meet all conditions; at least one is needed."""
+        self._send(self._pending.of(row_type))
         clause, parameters = statements.where(conditions, "?")
         if not clause:
             raise ValueError("delete needs a condition")
         self._connection.execute(f"DELETE FROM {row_type.table}{clause}", parameters)
+
+    def send_pending(self) -> None:
+        """Send what was written."""
+        self._send(self._pending.all())
+
+    def _send(self, pending: Iterable[Statement]) -> None:
+        for statement in pending:
+            statement.require_rows(self._connection.execute(statement.sql, statement.parameters).rowcount)
 
 
 def create_database(path: Path, migrations: Sequence[Migration] = MIGRATIONS) -> None:

@@ -1,16 +1,18 @@
 """The SQL that both databases have in common, made of the names of our own tables and columns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Any, Literal
-
-from msgspec.structs import astuple
 
 from vaultctl.store.interface import Where
 from vaultctl.store.rows import Row
 
 Mark = Literal["?", "%s"]
 """How a parameter is written."""
+
+WriteMark = Literal["?", "$"]
+"""The same in statements that write: ``$`` is followed by the parameter's number, as PostgreSQL itself has it."""
 
 
 @lru_cache
@@ -22,26 +24,25 @@ def columns(row_type: type[Row]) -> str:
 @lru_cache
 def select_by_key(row_type: type[Row], mark: Mark) -> str:
     """Reads the row with a primary key."""
-    return f"SELECT {columns(row_type)} FROM {row_type.table} WHERE {_key(row_type, mark)}"
+    found = " AND ".join(f"{column} = {mark}" for column in row_type.key)
+    return f"SELECT {columns(row_type)} FROM {row_type.table} WHERE {found}"
 
 
 @lru_cache
-def insert(row_type: type[Row], mark: Mark) -> str:
-    """Adds a row."""
-    marks = ", ".join(mark for _ in row_type.__struct_fields__)
-    return f"INSERT INTO {row_type.table} ({columns(row_type)}) VALUES ({marks})"
+def insert(row_type: type[Row], mark: WriteMark, rows: int) -> str:
+    """Adds so many rows."""
+    marks = _marks(mark)
+    each = (f"({', '.join(next(marks) for _ in row_type.__struct_fields__)})" for _ in range(rows))
+    return f"INSERT INTO {row_type.table} ({columns(row_type)}) VALUES {', '.join(each)}"
 
 
 @lru_cache
-def update(row_type: type[Row], mark: Mark) -> str:
+def update(row_type: type[Row], mark: WriteMark) -> str:
     """Replaces the row with a primary key, which comes after the columns."""
-    changes = ", ".join(f"{column} = {mark}" for column in row_type.__struct_fields__)
-    return f"UPDATE {row_type.table} SET {changes} WHERE {_key(row_type, mark)}"
-
-
-def values(row: Row) -> list[Any]:
-    """The columns' values."""
-    return list(astuple(row))
+    marks = _marks(mark)
+    changes = ", ".join(f"{column} = {next(marks)}" for column in row_type.__struct_fields__)
+    found = " AND ".join(f"{column} = {next(marks)}" for column in row_type.key)
+    return f"UPDATE {row_type.table} SET {changes} WHERE {found}"
 
 
 def key_values(row: Row) -> list[Any]:
@@ -86,5 +87,5 @@ def where(conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
     return (" WHERE " + " AND ".join(parts) if parts else ""), parameters
 
 
-def _key(row_type: type[Row], mark: Mark) -> str:
-    return " AND ".join(f"{column} = {mark}" for column in row_type.key)
+def _marks(mark: WriteMark) -> Iterator[str]:
+    return (mark if mark == "?" else f"${number}" for number in count(1))
