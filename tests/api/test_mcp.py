@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,7 +12,10 @@ import pytest
 from tests.api.conftest import CREDENTIAL, VALUE, Site
 from tests.api.harness import RunningServer
 from tests.api.speaking_mcp import ALONE, ERAS, GET, GREETING, LEGACY, RawAgent, alone, speaking
+from tests.cli.serving import serving
 from vaultctl.api.limits import USUAL
+from vaultctl.client import Vault
+from vaultctl.client.setup import initialise
 from vaultctl.domain.records import AuditEntry, Event, LeaseState, Session, SessionState
 from vaultctl.mcp.http.guard import Guard
 from vaultctl.mcp.http.terms import Terms
@@ -118,6 +122,17 @@ class TestBothEras:
             if entry.event in (Event.SESSION_STARTED, Event.LEASE_CREATED):
                 assert entry.details["claimed"]["sessionId"] == "cortex_sess_forged"
                 assert entry.identity.session_id == session.id
+
+    def test_calls_that_come_at_once_are_of_one_run(self, site: Site, server: RunningServer) -> None:
+        message, headers = alone("vault_list_credentials")
+        headers |= {"Authorization": f"Bearer {site.agent}", "Accept": "application/json"}
+
+        async def crowd() -> list[httpx.Response]:
+            async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=20) as client:
+                return await asyncio.gather(*(client.post("/mcp", json=message) for _ in range(8)))
+
+        assert {answer.status_code for answer in asyncio.run(crowd())} == {200}
+        assert len(sessions(site)) == 1
 
     def test_a_run_that_has_its_own_name_is_apart_from_others_of_its_token(
         self, site: Site, server: RunningServer
@@ -403,6 +418,21 @@ class TestBounds:
 
 
 class TestTheDoor:
+    @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded shows in /proc")
+    def test_the_sdk_is_loaded_by_the_first_agent_and_by_nobody_else(self, tmp_path: Path) -> None:
+        initialise(home=tmp_path, tenant="my-org", root_key="file")
+        with Vault.embedded(home=tmp_path, tenant="my-org") as owner:
+            token = owner.tokens.create(agent="deploy-agent").secret.reveal()
+        with serving(VAULTCTL_HOME=str(tmp_path)) as server, httpx.Client(base_url=server.base_url) as client:
+            maps = Path(f"/proc/{server.process.pid}/maps")
+            assert RawAgent(client).greet().status_code == 401
+            assert "pydantic_core" not in maps.read_text()
+            client.headers["Authorization"] = f"Bearer {token}"
+            assert RawAgent(client).greet().status_code == 200
+            assert "pydantic_core" in maps.read_text()
+            assert client.get("/metrics").text.count("vaultctl_mcp_runs 1.0") == 1
+            assert server.stop()[0] == 0
+
     @pytest.mark.parametrize("token", [None, "vault_token_nonsense", "Basic"])
     def test_whoever_has_no_token_is_told_how_to_bring_one(
         self, site: Site, server: RunningServer, token: str | None

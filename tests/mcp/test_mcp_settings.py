@@ -13,7 +13,7 @@ from vaultctl.crypto.tokens import new_token_secret
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput, NotAuthenticated
 from vaultctl.domain.secrets import Secret
-from vaultctl.mcp.settings import FILE_NAME, Settings, load
+from vaultctl.mcp.settings import FILE_NAME, Settings, lease_settings, load
 
 
 def write(directory: Path, *, mode: int = 0o600, name: str = FILE_NAME, **content: Any) -> Path:
@@ -359,3 +359,28 @@ class TestTheTokenForAServer:
 
 def test_a_token_does_not_show_in_the_settings(tmp_path: Path) -> None:
     assert "s3cret" not in repr(settings(tmp_path, VAULT_TOKEN="s3cret"))
+
+
+def test_a_server_for_many_has_no_token_of_its_own_wherever_one_is(tmp_path: Path) -> None:
+    write(tmp_path, token="file", defaultTTL="10m")
+    found = load(for_many=True, environment={"VAULT_TOKEN": "env"}, directory=tmp_path)
+    assert (found.token, found.default_ttl) == (Secret(""), Duration.of(600))
+
+
+@pytest.mark.parametrize("key", ["baseUrl", "home"])
+def test_tokens_of_clients_are_not_sent_where_a_file_in_the_working_directory_says(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, token="file", **as_keywords(key, "https://vault.example.com"))
+    with pytest.raises(InvalidInput, match=f"sets {key}"):
+        load(for_many=True, environment={}, directory=tmp_path)
+    assert load(for_many=True, config=path, environment={}, directory=tmp_path)
+
+
+def test_a_server_of_a_vault_takes_what_is_about_leases_from_the_environment() -> None:
+    variables = {"VAULT_DEFAULT_TTL": "2m", "VAULT_MAX_TTL": "3m", "VAULT_AUTO_RENEW": "1", "VAULT_TOKEN": "t"}
+    found = lease_settings(variables | {"VAULT_RENEW_BEFORE_EXPIRY": ""})
+    assert (found.default_ttl, found.max_ttl, found.auto_renew) == (Duration.of(120), Duration.of(180), True)
+    assert (found.token, found.renew_before_expiry) == (Secret(""), Duration.of(300))
+    with pytest.raises(InvalidInput, match="VAULT_AUTO_RENEW"):
+        lease_settings({"VAULT_AUTO_RENEW": "perhaps"})
+    with pytest.raises(InvalidInput, match="VAULT_MAX_TTL"):
+        lease_settings({"VAULT_MAX_TTL": "soon"})

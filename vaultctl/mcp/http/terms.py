@@ -28,4 +28,4 @@ class Terms(NamedTuple):
     call_seconds: float = 5.0
     runs: int = 1_024
     runs_of_tenant: int = 256
-    runs_of_token: int = 64
+    runs_of_token: int = 128
