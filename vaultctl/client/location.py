@@ -29,6 +29,11 @@ class Home(NamedTuple):
         """The directory of the logins at servers."""
         return self.data / "logins"
 
+    @property
+    def profiles_path(self) -> Path:
+        """The directory of what MCP servers that other programs start go by."""
+        return self.data / "profiles"
+
 
 def locate(home: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ) -> Home:
     """The home that is named, else that of ``VAULTCTL_HOME``, else the platform's directories.

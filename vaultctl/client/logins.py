@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 import stat
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -177,26 +176,19 @@ def forget(base_url: str, tenant: str | None = None, *, home: str | os.PathLike[
 
 def _put_into_keyring(login: Login, token: Secret) -> tuple[Login, str | None]:
     """The login as it is in the keyring, and why it is not, if it is not."""
-    from vaultctl.crypto import os_keyring
+    from vaultctl.client import keyring_tokens
 
     # A user of its own for each login: those of two homes at one server are not the same.
-    login = login._replace(keyring_user=f"{login.base_url} {os.urandom(4).hex()}")
-    reason = os_keyring.unusable_reason()
-    if reason is None:
-        try:
-            os_keyring.keep(str(login.keyring_user), token.reveal(), _limit())
-        except os_keyring.NoAnswer as silence:
-            reason = silence.reason
-    return login, reason
+    user, reason = keyring_tokens.put(login.base_url, token)
+    return login._replace(keyring_user=user), reason
 
 
 def _from_keyring(login: Login) -> Secret | None:
-    from vaultctl.crypto import os_keyring
+    from vaultctl.client import keyring_tokens
 
     try:
-        text = os_keyring.look_up(str(login.keyring_user), _limit())
-        return None if text is None else Secret(text)
-    except os_keyring.NoAnswer as silence:
+        return keyring_tokens.get(str(login.keyring_user))
+    except keyring_tokens.NoAnswer as silence:
         reason = silence.reason
     raise VaultUnavailable(
         f"The token for {login.base_url} is in the OS keyring, which does not answer: {reason}.",
@@ -208,21 +200,9 @@ def _drop_from_keyring(login: Login) -> str | None:
     """Why its entry in the keyring can't be deleted; None if it is gone, or never was there."""
     if login.kept_in != "keyring":
         return None
-    from vaultctl.crypto import os_keyring
+    from vaultctl.client import keyring_tokens
 
-    user, limit = str(login.keyring_user), _limit()
-    try:
-        if os_keyring.look_up(user, limit) is not None:
-            os_keyring.delete(user, limit)
-    except os_keyring.NoAnswer as silence:
-        return silence.reason
-    return None
-
-
-def _limit() -> float:
-    from vaultctl.crypto import os_keyring
-
-    return os_keyring.limit(interactive=sys.stdin is not None and sys.stdin.isatty())
+    return keyring_tokens.drop(str(login.keyring_user))
 
 
 def _path(home: Home, base_url: str, tenant: str | None) -> Path:

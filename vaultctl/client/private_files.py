@@ -1,4 +1,4 @@
-"""Small text files that only their owner may read, replaced as a whole or not at all."""
+"""Small files, replaced as a whole or not at all; our own are for their owner alone."""
 
 import os
 from pathlib import Path
@@ -10,11 +10,21 @@ def replace(path: Path, text: str) -> None:
     Raises:
         OSError: It can't be written.
     """
+    replace_bytes(path, text.encode("utf-8"), 0o600)
+
+
+def replace_bytes(path: Path, data: bytes, mode: int) -> None:
+    """Make ``data`` the content of ``path``, durably; a crash leaves the old content or the new.
+
+    Raises:
+        OSError: It can't be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         file = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(file, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(data)
+            os.fchmod(stream.fileno(), mode)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
