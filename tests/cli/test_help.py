@@ -83,7 +83,7 @@ def test_every_example_works_as_pasted(stocked: Path, session: str, cli: Cli, tm
         "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
     }
     # The server and Cortex have tests of their own; the dashboard is for a terminal.
-    examples = [line for line in EXAMPLES if not re.search(r"server start|dashboard|cortex run", line)]
+    examples = [line for line in EXAMPLES if not re.search(r"server start|dashboard|cortex run|--transport http", line)]
     with serving() as server:
         prepare_login(cli, server.base_url)
         for number, example in enumerate(examples):

@@ -106,8 +106,10 @@ class Invocation:
         with self.open_vault() as vault:
             yield vault
 
-    def open_vault(self, token: "Secret | None" = None) -> "Vault":
+    def open_vault(self, token: "Secret | None" = None, *, tenant: str | None = None) -> "Vault":
         """The vault as the bearer of ``token``, else as the caller that the environment names.
+
+        ``tenant`` outweighs the one that was asked for.
 
         That is its token's, at a server also that of the login. Without a token the embedded vault is its owner's. A
         ``VAULT_TOKEN`` that is set counts even when it is empty: it is an error, never a way back to the owner or to
@@ -116,7 +118,7 @@ class Invocation:
         from vaultctl.client import Vault
 
         server = self.server()
-        tenant = self.tenant_asked_for
+        tenant = tenant or self.tenant_asked_for
         named = os.environ.get("VAULT_TOKEN")
         if server is not None:
             from vaultctl.client.logins import token_for

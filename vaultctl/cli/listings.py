@@ -1,4 +1,4 @@
-"""What commands about servers print: records that are not a vault's own. Imported on use, since msgspec is not free."""
+"""What commands about servers and clients print: no records of a vault. Imported on use, since msgspec is not free."""
 
 from datetime import datetime
 
@@ -27,3 +27,45 @@ class LoggedIn(Record):
     context: str | None = None
     token_id: str | None = None
     expires_at: datetime | None = None
+
+
+class InstalledClient(Record):
+    """The vault in the configuration of an MCP client, as it was just put in."""
+
+    client: str
+    file: str
+    server: str
+    profile: str
+    agent: str
+    tenant: str
+    token_id: str
+    expires_at: datetime
+    reaches: tuple[str, ...]
+    kept_in: str
+
+
+class ListedClient(Record):
+    """The vault in the configuration of an MCP client."""
+
+    client: str
+    file: str
+    server: str
+    profile: str
+    agent: str
+    tenant: str
+    token_id: str
+    vault: str
+    kept_in: str
+    state: str
+    """``installed``, or ``entry missing`` if the client's file does not have it."""
+
+
+class UninstalledClient(Record):
+    """The vault that was taken out of the configuration of an MCP client."""
+
+    client: str
+    file: str
+    server: str
+    profile: str
+    token_id: str
+    revoked: bool

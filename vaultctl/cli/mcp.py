@@ -22,6 +22,7 @@ from vaultctl.cli.listening import (
     require_extra,
     require_pair,
 )
+from vaultctl.cli.mcp_clients import add_client_verbs
 from vaultctl.domain.errors import InvalidInput
 
 _TRANSPORTS = ("stdio", "http")
@@ -53,6 +54,10 @@ def serve(
     config: Annotated[
         Path | None,
         opt.option("--config", metavar="FILE", help="Its configuration; else .vault-mcp.json in this directory."),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        opt.option("--profile", metavar="NAME", help="The agent and vault that mcp install noted under this name."),
     ] = None,
     transport: Annotated[
         Any,
@@ -96,9 +101,16 @@ def serve(
 
         raise typer.Exit(
             serve_mcp(
-                config=config, tenant=run.tenant, context=run.context, base_url=run.base_url, database=run.database
+                config=config,
+                tenant=run.tenant,
+                context=run.context,
+                base_url=run.base_url,
+                database=run.database,
+                profile=profile,
             )
         )
+    if profile:
+        raise InvalidInput("Over HTTP each client brings a token of its own.", hint="Leave --profile out.")
     require_pair(tls_cert, tls_key, allow_plain_http=allow_plain_http)
     require_extra()
     from vaultctl.api.mcp_main import serve as serve_http
@@ -137,3 +149,6 @@ def serve(
         path or MCP_PATH,
         ask_passphrase=passphrase_prompt(),
     )
+
+
+add_client_verbs(app)

@@ -189,7 +189,7 @@ def read(path: Path) -> str | None:
 
 
 def _replaced(path: Path, text: str, held: jsonc.Node, entry: dict[str, Any], recorded: Installation) -> Change:
-    """The file with the entry changed in its place: it was edited since, so that it can't be undone letter by letter."""
+    """The file, which was edited since, with the entry changed in its place."""
     after = text
     if held.plain != entry:
         after = text[: held.start] + json.dumps(entry, ensure_ascii=False) + text[held.end :]

@@ -33,8 +33,8 @@ _USUAL = Duration(days=90)
 _HANDED_ON = ("VAULTCTL_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 """What says where profiles and vaults are; a server that another program starts has to be told."""
 
-OpenVault = Callable[[], Vault]
-"""Opens the vault as somebody who may mint tokens."""
+OpenVault = Callable[[str | None], Vault]
+"""Opens the vault as somebody who may mint tokens, in a tenant or in the usual one."""
 
 
 class Wanted(NamedTuple):
@@ -93,7 +93,7 @@ def install(home: Home, place: Place, wanted: Wanted, open_vault: OpenVault) -> 
     with profiles.changing(home):
         known = _known(home, place, wanted)
         _plan(wanted, known)  # before there is a token
-        with open_vault() as vault:
+        with open_vault(known.tenant if known else None) as vault:
             profile, issued, retired = _token(home, place, wanted, known, vault)
             try:
                 profile, sentence = _keep(home, profile, issued.secret)
@@ -150,7 +150,7 @@ def uninstall(home: Home, place: Place, path: Path, server: str, open_vault: Ope
             profiles.save(home, replace(profile, installations=others))
             return profile, change, False
         _require_place(profile, place)
-        with open_vault() as vault:
+        with open_vault(profile.tenant) as vault:
             change.make()
             remove_made(installation)
             _revoke(vault, (profile.token_id, *profile.retired))
@@ -181,17 +181,16 @@ def _require_place(profile: Profile, place: Place) -> None:
 
 def _plan(wanted: Wanted, profile: Profile | None) -> Change:
     entry = wanted.client.entry([*_command(), "mcp", "serve", "--profile", wanted.profile], _environment())
-    recorded = [
-        installation
-        for installation in (profile.installations if profile else ())
-        if (installation.path, installation.server) == (str(wanted.path), wanted.server)
-    ]
+    recorded = [it for it in (profile.installations if profile else ()) if _is_at(it, wanted)]
     return plan_install(wanted.client, wanted.path, wanted.server, entry, recorded[0] if recorded else None)
 
 
-def _others(profile: Profile, wanted: Wanted) -> list[Installation]:
-    here = (str(wanted.path), wanted.server)
-    return [other for other in profile.installations if (other.path, other.server) != here]
+def _others(profile: Profile | None, wanted: Wanted) -> list[Installation]:
+    return [other for other in (profile.installations if profile else ()) if not _is_at(other, wanted)]
+
+
+def _is_at(installation: Installation, wanted: Wanted) -> bool:
+    return (installation.path, installation.server) == (str(wanted.path), wanted.server)
 
 
 def _token(
@@ -217,7 +216,7 @@ def _token(
         place=place,
         token_id=minted.token.id,
         retired=retired,
-        installations=known.installations if known else (),
+        installations=known.installations if known else (_intended(wanted),),
     )
     try:
         profiles.save(home, profile)
@@ -227,6 +226,11 @@ def _token(
     if known is not None:
         profiles.drop_token(known)
     return profile, vault.tokens.rotate(minted.token.id, ttl=ttl), retired
+
+
+def _intended(wanted: Wanted) -> Installation:
+    """What is not written yet, so that uninstalling finds the profile if a crash comes first."""
+    return Installation(client=wanted.client.name, path=str(wanted.path), server=wanted.server, digest="")
 
 
 def _keep(home: Home, profile: Profile, token: Secret) -> tuple[Profile, str]:

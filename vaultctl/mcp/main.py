@@ -36,6 +36,7 @@ def serve(
     context: str | None = None,
     base_url: str | None = None,
     database: str | None = None,
+    profile: str | None = None,
 ) -> int:
     """Serve one MCP client on stdin and stdout until it goes away.
 
@@ -45,6 +46,7 @@ def serve(
         context: The server of that name, or ``embedded``.
         base_url: The server at that URL.
         database: The embedded vault's store.
+        profile: Whose token is used, and for which vault.
 
     Returns:
         The exit status: 0, or 7 if not all leases could be released.
@@ -57,7 +59,12 @@ def serve(
         for number in _SIGNALS:
             signal.signal(number, _stop)
         wire = Wire()
-        opening = _open(load(config=config, tenant=tenant, context=context, base_url=base_url, database=database))
+        settings = load(
+            config=config, tenant=tenant, context=context, base_url=base_url, database=database, profile=profile
+        )
+        if profile is not None:
+            os.environ.pop("VAULT_DATABASE_URL", None)  # its vault is the profile's
+        opening = _open(settings)
         session = opening.result()
         run = _load_sdk()
         logs.logger.info("Serving %s in session %s", session.agent, session.id)

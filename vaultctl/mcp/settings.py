@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 
 from vaultctl.client.base_url import check_base_url
 from vaultctl.client.contexts import Server, chosen_server
+from vaultctl.client.location import locate
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput, NotAuthenticated
 from vaultctl.domain.names import check_name, check_session_id
 from vaultctl.domain.records import ResponseFormat
 from vaultctl.domain.renewals import RENEW_BEFORE_EXPIRY
 from vaultctl.domain.secrets import Secret
+from vaultctl.mcp import profiles
 
 FILE_NAME = ".vault-mcp.json"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -106,6 +108,7 @@ def load(
     context: str | None = None,
     base_url: str | None = None,
     database: str | None = None,
+    profile: str | None = None,
     for_many: bool = False,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
@@ -118,6 +121,8 @@ def load(
         context: The flag ``--context``.
         base_url: The flag ``--base-url``.
         database: The flag ``--database``.
+        profile: The flag ``--profile``: whose token, and for which vault. Nothing else is asked for either, and what
+            lies in the working directory is not read.
         for_many: Each client brings a token of its own, so that there is none in the settings.
         environment: Stands in for ``os.environ``.
         directory: Stands in for the working directory.
@@ -130,10 +135,18 @@ def load(
     """
     variables = os.environ if environment is None else environment
     found: dict[str, _Setting] = {}
-    path = config or (directory or Path.cwd()) / FILE_NAME
-    source = Source.CONFIG_FILE if config else Source.WORKING_DIRECTORY
-    for key, value in _read_file(path, required=config is not None).items():
-        found[key] = _Setting(value, source)
+    bound = None
+    if profile is not None:
+        if tenant or context or base_url or database:
+            raise InvalidInput(
+                "A profile names its vault and tenant itself.", hint="Leave out --profile, or what names another vault."
+            )
+        bound = profiles.get(locate(environ=variables), profile)
+    if bound is None or config is not None:
+        path = config or (directory or Path.cwd()) / FILE_NAME
+        source = Source.CONFIG_FILE if config else Source.WORKING_DIRECTORY
+        for key, value in _read_file(path, required=config is not None).items():
+            found[key] = _Setting(value, source)
     for key, variable in _VARIABLES.items():
         # An empty variable is as good as none, save the token's: whoever empties it wants no other to be used.
         if text := variables.get(variable, ""):
@@ -145,6 +158,9 @@ def load(
         found["tenant"] = _Setting(tenant, Source.FLAG)
     if context or base_url or database or variables.get("VAULT_DATABASE_URL"):
         found.pop("baseUrl", None)  # outweighed, whoever said it; what the environment says is looked up again
+    if bound is not None:
+        database = bound.place.database
+        _bind(found, bound)
     if for_many:
         found["token"] = _Setting("", Source.CLIENTS)
     _refuse_untrusted(found)
@@ -156,6 +172,8 @@ def load(
     if "baseUrl" in found and found["baseUrl"].source is not Source.ENVIRONMENT:
         # A file that was written for this server says more than the context that happens to be in use.
         server: Server | None = Server(get("baseUrl", check_base_url))
+    elif bound is not None:
+        server = None
     else:
         server = chosen_server(base_url=base_url, context=context, database=database, home=home, environ=variables)
     tenant = get("tenant", lambda text: check_name(text, "tenant")) or (server.tenant if server else None)
@@ -187,6 +205,21 @@ def load(
         log_level=get("logLevel", _log_level) or "info",
         response_format=get("responseFormat", _response_format) or ResponseFormat.VALUE,
     )
+
+
+def _bind(found: dict[str, _Setting], profile: profiles.Profile) -> None:
+    """A profile's token is used for its own vault, whatever else names one."""
+    own = {
+        "token": profiles.token_of(profile).reveal(),
+        "tenant": profile.tenant,
+        "agentName": profile.agent,
+        "baseUrl": profile.place.base_url,
+        "home": profile.place.home,
+    }
+    for key, value in own.items():
+        found.pop(key, None)
+        if value is not None:
+            found[key] = _Setting(value, Source.FLAG)
 
 
 def lease_settings(environment: Mapping[str, str]) -> Settings:
