@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.conftest import Cli
 from tests.cortex.stage import SHOPIFY, Provider, Stage, get
+from tests.cortex.test_processes import python
 from vaultctl.domain.errors import ExitStatus
 from vaultctl.domain.records import SessionState
 
@@ -145,24 +146,23 @@ def test_without_the_extra_it_says_what_to_install(cli: Cli, monkeypatch: pytest
     assert result.err.endswith("hint: Install them: pip install 'vaultctl[cortex]'\n")
 
 
+def test_on_a_terminal_the_task_is_asked_for(cli: Cli) -> None:
+    write(model=None)
+    asked = cli("cortex", "run", "agent.json", stdin="Fetch the latest orders.", terminal=True)
+    assert "What is the agent to do? End with Ctrl-D." in asked.err
+    assert "There is no task" not in asked.err
+    assert asked.status == ExitStatus.USAGE
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_session_and_the_servers(
     cli: Cli, stage: Stage, provider: Provider, number: signal.Signals
 ) -> None:
-    provider.steps = [get("shopify-api-key"), ("other_wait", {})]
-    waiting = (
-        "import os, sys, time\n"
-        "from mcp.server import MCPServer\n"
-        "server = MCPServer('other')\n"
-        "@server.tool()\n"
-        "async def wait() -> str:\n"
-        "    import anyio\n"
-        "    await anyio.sleep_forever()\n"
-        "server.run()\n"
-    )
+    provider.steps = [("other_act", {})]
     write()
     agent = json.loads(Path("agent.json").read_text())
-    agent["mcpServers"]["other"] = {"command": sys.executable, "args": ["-c", waiting, str(stage.home)]}
+    other = python("import time; time.sleep(600)")
+    agent["mcpServers"]["other"] = {**other, "args": [*other["args"], str(stage.home)]}
     Path("agent.json").write_text(json.dumps(agent))
     with subprocess.Popen(
         [VAULTCTL, "cortex", "run", "agent.json", "--task", "Wait."],
@@ -175,7 +175,7 @@ def test_a_signal_ends_the_session_and_the_servers(
         seen = []
         for line in running.stderr:
             seen.append(line)
-            if line.startswith("other.wait"):
+            if line.startswith("other.act"):
                 break
         running.send_signal(number)
         time.sleep(0.01)

@@ -156,15 +156,32 @@ async def test_pictures_and_files_reach_the_model(stage: Stage) -> None:
         {"type": "resource", "resource": {"uri": "file:///notes", "text": "some notes"}},
         {"type": "resource", "resource": {"uri": "file:///blob", "blob": "AAEC", "mimeType": "application/pdf"}},
         {"type": "resource_link", "uri": "https://example.com/x", "name": "x"},
+        {"type": "audio", "data": "no base64", "mimeType": "audio/wav"},
     ]})
     """
     _, script = await play(stage, python(act), ("other_act", {}), "Done.")
     text, *files = script.seen[-1].returns[-1].content
-    assert text == "a picture\nsome notes\nhttps://example.com/x"
+    assert text == "a picture\nsome notes\nhttps://example.com/x\n[audio/wav that can't be read]"
     assert [(file.media_type, file.data) for file in files] == [
         ("image/png", b"\x89PNG\r\n\x1a\n"),
         ("application/pdf", b"\x00\x01\x02"),
     ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        r'{"jsonrpc": "2.0", "id": %d, "result": {"content": [{"type": "text", "text": "half \ud800"}]}}',
+        '{"jsonrpc": "2.0", "id": %d, "results": 5}',
+        '{"jsonrpc": "2.0", "id": %d, "result": {"content": ' + "[" * 500 + "]" * 500 + "}}",
+    ],
+    ids=["half a character", "no result", "nested"],
+)
+async def test_an_answer_that_cant_be_read_is_an_error_to_the_model(stage: Stage, answer: str) -> None:
+    act = f"print({answer!r} % asked['id'], flush=True)"
+    result, _ = await play(stage, python(act), ("other_act", {}), "Done.", tool_timeout="20s")
+    assert result.output == "Done."
+    assert [call.refused for call in result.tool_calls] == [True]
 
 
 async def test_an_answer_that_is_not_what_the_tool_declares_is_an_error_to_the_model(stage: Stage) -> None:

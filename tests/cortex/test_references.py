@@ -121,12 +121,12 @@ async def test_the_listed_tool_gets_the_value_and_the_model_never_does(stage: St
     assert redeemed.credential_name == "shopify-api-key"
 
 
-async def test_a_credential_whose_policy_says_reference_is_one_whatever_the_model_asks_for(
-    stage: Stage, shop: Shop
-) -> None:
-    stage.owner.credentials.update("shopify-api-key", delivery="reference")
+@pytest.mark.parametrize("said_by", ["the policy", "the server"])
+async def test_a_reference_is_one_whatever_the_model_asks_for(stage: Stage, shop: Shop, said_by: str) -> None:
+    if said_by == "the policy":
+        stage.owner.credentials.update("shopify-api-key", delivery="reference")
     steps = get("shopify-api-key", responseFormat="value"), fetch, DONE
-    _, script = await play(stage, *steps, variables={})
+    _, script = await play(stage, *steps, variables=BY_REFERENCE if said_by == "the server" else {})
     assert shop.received[0]["X-Token"] == SHOPIFY
     assert SHOPIFY not in script.seen[-1].text
 

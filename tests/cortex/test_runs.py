@@ -9,12 +9,14 @@ from typing import Any
 import anyio
 import pytest
 from mcp.server import MCPServer
+from mcp_types import Tool
 from pydantic_ai.models.test import TestModel
 
 from tests.conftest import Clock
 from tests.cortex.stage import GET, SHOPIFY, Provider, Script, Seen, Stage, Step, get
 from vaultctl.cortex import CortexAgent
 from vaultctl.cortex.events import SessionOpened, ToolAnswered, ToolCalled
+from vaultctl.cortex.tools import Server, named
 from vaultctl.domain.errors import (
     InvalidInput,
     ModelFailed,
@@ -149,6 +151,17 @@ async def test_settings_of_the_environment_reach_the_vaults_server(
     assert script.seen[-1].answer["ttl"] == "20m"
 
 
+@pytest.mark.parametrize(("command", "is_ours"), [("vaultctl", True), ("npx", False)])
+async def test_only_our_own_server_gets_what_unlocks_the_vault(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, command: str, is_ours: bool
+) -> None:
+    monkeypatch.setenv("VAULT_PASSPHRASE", "correct horse battery")
+    servers = stage.servers(stage.token("deploy-agent", "*"))
+    servers["vault"]["command"] = command
+    await stage.run(CortexAgent(name="deploy-agent", model=Script("Done."), mcp_servers=servers))
+    assert ("VAULT_PASSPHRASE" in stage.launched["vault"].environment) is is_ours
+
+
 @pytest.mark.parametrize("how", ["env", "args"])
 async def test_the_agents_token_is_not_handed_to_another_server(stage: Stage, how: str) -> None:
     token = stage.token("deploy-agent", "*")
@@ -166,6 +179,15 @@ async def test_a_token_in_the_arguments_of_the_vaults_server_is_refused(stage: S
     servers["vault"]["args"].append(f"--token={token}")
     with pytest.raises(InvalidInput, match="others can read them"):
         await stage.run(CortexAgent(name="deploy-agent", model=Script("Done."), mcp_servers=servers))
+
+
+@pytest.mark.parametrize("flag", [["--profile", "deploy"], ["--profile=deploy"]])
+async def test_a_profile_which_would_bring_the_agents_token_is_refused(stage: Stage, flag: list[str]) -> None:
+    servers = stage.servers(stage.token("deploy-agent", "*"))
+    servers["vault"]["args"] += flag
+    with pytest.raises(InvalidInput, match="of a profile"):
+        await stage.run(CortexAgent(name="deploy-agent", model=Script("Done."), mcp_servers=servers))
+    assert stage.owner.sessions.list() == []
 
 
 async def test_the_name_is_the_tokens(stage: Stage) -> None:
@@ -292,6 +314,15 @@ async def test_no_server_takes_the_name_of_anothers_tool(stage: Stage) -> None:
     assert len(offered) == len(set(offered)) == 4 + 2 + 1 + 1 + 1
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in offered)
     assert {"a_vault_get_credential", "a_b_c"} <= set(offered)
+
+
+def test_a_tool_that_is_listed_more_than_once_is_there_at_most_twice() -> None:
+    tools = tuple(Tool(name=name, input_schema={"type": "object"}) for name in ("act", "act", "act", "act!", "a" * 99))
+    server = Server("evil", False, None, None, tools)  # type: ignore[arg-type]
+    names = list(named([server]))
+    assert len(names) == len(set(names)) == 4
+    assert names[0] == "evil_act"
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names)
 
 
 async def test_the_library_s_own_test_model_can_call_every_tool(stage: Stage) -> None:

@@ -4,7 +4,6 @@ A provider's error may quote the key that it was sent, or what the model was tol
 status are passed on.
 """
 
-import base64
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vaultctl.cortex.events import Usage
@@ -141,7 +140,7 @@ def _toolset(tools: Tools) -> "AbstractToolset[None]":
                 raise ToolFailed(answer.text)
             if not answer.files:
                 return answer.text
-            files = [BinaryContent(base64.b64decode(file.data), media_type=file.media_type) for file in answer.files]
+            files = [BinaryContent(file.data, media_type=file.media_type) for file in answer.files]
             return [answer.text, *files] if answer.text else files
 
     return Toolset()

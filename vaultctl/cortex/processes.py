@@ -14,12 +14,11 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
-from mcp_types import jsonrpc_message_adapter
+from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, JSONRPCMessage, jsonrpc_message_adapter
 
 from vaultctl.cortex.censor import Censor
 from vaultctl.cortex.configuration import ServerConfig
@@ -38,6 +37,8 @@ STOP_BOUND = 2.0
 """Seconds that a server has to end once its stdin is closed, and once more after SIGTERM."""
 
 _LAST_WORDS = 300
+_SHORTEST_SECRET = 8
+"""Characters of a variable from which on it is masked in what a server says before it ends."""
 _POLL = 0.01
 _CHUNK = 65_536
 
@@ -59,7 +60,7 @@ class ServerProcess:
         self._environment = environment
         self._censor = censor
         self._words = Censor()  # of its stderr: also what it was given
-        self._words.add(*(value for value in environment.values() if len(value) >= 8))
+        self._words.add(*(value for value in config.env.values() if len(value) >= _SHORTEST_SECRET))
         self._last_words = ""
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
@@ -176,15 +177,26 @@ class ServerProcess:
         finally:
             self.closed = True
 
-    def _decoded(self, line: bytes) -> Any:
-        """The message; None if it is none. What the parser makes of a line that is none may quote it: it is dropped."""
+    def _decoded(self, line: bytes) -> JSONRPCMessage | None:
+        """The message; None if it is none. What the parser makes of a line that is none may quote it: it is dropped.
+
+        An answer that can't be read, such as one with half a character, becomes an error, so that nobody waits for it.
+        """
         try:
             content = json.loads(line)
-            if isinstance(content, dict):
-                return jsonrpc_message_adapter.validate_python(self._censor.message(content), by_name=False)
+            if not isinstance(content, dict):
+                return None
+            try:
+                clean = json.dumps(self._censor.message(content), ensure_ascii=False).encode()
+                return jsonrpc_message_adapter.validate_json(clean, by_name=False)
+            except (ValueError, RecursionError):
+                id = content.get("id")
+                if "method" in content or not isinstance(id, int | str):
+                    return None
+                error = ErrorData(code=PARSE_ERROR, message="The answer can't be read.")
+                return JSONRPCError(jsonrpc="2.0", id=id, error=error)
         except (ValueError, RecursionError):
-            pass
-        return None
+            return None
 
     async def _write(
         self,

@@ -37,8 +37,6 @@ _PASSED_ON = (
     *(name for name in VARIABLE_NAMES if name != "VAULT_TOKEN"),
     "VAULT_DATABASE_URL",
     "VAULT_CACERT",
-    "VAULT_PASSPHRASE",
-    "VAULT_PASSPHRASE_FILE",
     "DBUS_SESSION_BUS_ADDRESS",
     "PYTHON_KEYRING_BACKEND",
     "XDG_CONFIG_HOME",
@@ -46,7 +44,10 @@ _PASSED_ON = (
     "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
 )
-"""What the vault's server gets of this process's environment: which vault, how it is unlocked, its settings."""
+"""What the vault's server gets of this process's environment: which vault, where its key is, its settings."""
+
+_UNLOCKS = ("VAULT_PASSPHRASE", "VAULT_PASSPHRASE_FILE")
+"""What it gets too if it is ours: it opens the vault of this machine itself."""
 
 
 class RunSession:
@@ -105,7 +106,8 @@ class RunSession:
 
     def environment(self, server: ServerConfig, bare: Mapping[str, str]) -> dict[str, str]:
         """All variables of the vault's server: on top of the ``bare`` ones those of ``server``, and this session."""
-        passed = {name: os.environ[name] for name in _PASSED_ON if os.environ.get(name)}
+        names = (*_PASSED_ON, *_UNLOCKS) if runs_vaultctl(server) else _PASSED_ON
+        passed = {name: os.environ[name] for name in names if os.environ.get(name)}
         session = {"VAULT_TOKEN": self.token.reveal(), "CORTEX_SESSION_ID": self.id}
         return {**bare, **passed, **server.env, **self._where.variables, **session}
 
@@ -116,7 +118,6 @@ class _Where:
     def __init__(self, settings: Settings, environment: Mapping[str, str]) -> None:
         self._settings = settings
         self._database = settings.database or environment.get("VAULT_DATABASE_URL") or None
-        self._passphrase = environment.get("VAULT_PASSPHRASE", "")
         self._ca_file = environment.get("VAULT_CACERT") or None
 
     @property
@@ -143,7 +144,6 @@ class _Where:
             token=token,
             home=settings.home,
             database=self._database,
-            ask_passphrase=(lambda: Secret(self._passphrase)) if self._passphrase else None,
         )
 
 
@@ -215,6 +215,11 @@ def _flags(server: ServerConfig) -> dict[str, str | Path]:
     args = list(server.args)
     for index, arg in enumerate(args):
         flag, equals, value = arg.partition("=")
+        if flag == "--profile":
+            raise InvalidInput(
+                f"The MCP server {server.name} would use the agent's token of a profile, not the session's.",
+                hint='Leave --profile out, and put the token into env: {"VAULT_TOKEN": "${VAULT_TOKEN}"}',
+            )
         if flag not in _FLAGS or not (equals or index + 1 < len(args)):
             continue
         text = value if equals else args[index + 1]

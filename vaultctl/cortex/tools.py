@@ -5,6 +5,7 @@ have, a tool that fails. What it can't mend ends the run: a server that is gone,
 """
 
 import asyncio
+import base64
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ from mcp_types import (
     ImageContent,
     ResourceLink,
     TextContent,
+    TextResourceContents,
     Tool,
 )
 
@@ -98,9 +100,9 @@ class Offered:
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A picture, a sound or a file in a tool's answer, in base64."""
+    """A picture, a sound or a file in a tool's answer."""
 
-    data: str
+    data: bytes
     media_type: str
 
 
@@ -132,6 +134,8 @@ def named(servers: Iterable[Server]) -> dict[str, Offered]:
             if len(name) > _LONGEST_NAME or name in offered:
                 mark = hashlib.sha256(f"{server.name}.{tool.name}".encode()).hexdigest()[:8]
                 name = f"{name[: _LONGEST_NAME - 9]}_{mark}"
+            if name in offered:
+                continue  # a server that lists a tool twice has it once
             offered[name] = Offered(name, server, tool)
     return offered
 
@@ -242,18 +246,25 @@ async def gone(process: Process, what: str) -> ToolServerFailed:
 def _answer(result: CallToolResult) -> Answer:
     texts: list[str] = []
     files: list[Binary] = []
+
+    def attach(data: str, media_type: str) -> None:
+        try:
+            files.append(Binary(base64.b64decode(data, validate=True), media_type))
+        except ValueError:
+            texts.append(f"[{safe(media_type)} that can't be read]")
+
     for part in result.content:
         match part:
             case TextContent(text=text):
                 texts.append(text)
             case ImageContent() | AudioContent():
-                files.append(Binary(part.data, part.mime_type))
+                attach(part.data, part.mime_type)
             case ResourceLink():
                 texts.append(str(part.uri))
             case EmbeddedResource(resource=BlobResourceContents() as blob):
-                files.append(Binary(blob.blob, blob.mime_type or "application/octet-stream"))
-            case EmbeddedResource(resource=resource):
-                texts.append(resource.text)  # type: ignore[union-attr]
+                attach(blob.blob, blob.mime_type or "application/octet-stream")
+            case EmbeddedResource(resource=TextResourceContents() as resource):
+                texts.append(resource.text)
     if not texts and not files and result.structured_content is not None:
         texts.append(json.dumps(result.structured_content, ensure_ascii=False))
     refused = bool(result.is_error)
