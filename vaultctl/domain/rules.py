@@ -183,6 +183,11 @@ def judge_lease(
     return None
 
 
+def can_be_referenced(value: str) -> bool:
+    """Whether a reference can stand for ``value``."""
+    return len(value.strip()) >= SHORTEST_REFERENCED
+
+
 def judge_reference(caller: Caller, name: str, value: str) -> Refusal | None:
     """Whether the caller, who may lease the credential, can be given a reference to its ``value``."""
     if not caller.is_agent:
@@ -198,7 +203,7 @@ def judge_reference(caller: Caller, name: str, value: str) -> Refusal | None:
                 hint="Open a session and ask with its token, as the MCP server and Cortex do.",
             ),
         )
-    if len(value.strip()) < SHORTEST_REFERENCED:
+    if not can_be_referenced(value):
         return Refusal(
             "value-too-short",
             NotAllowed(

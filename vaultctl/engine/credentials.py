@@ -18,6 +18,7 @@ from vaultctl.domain.records import (
     CredentialState,
     CredentialType,
     CredentialVersion,
+    Delivery,
     Event,
     Page,
     Policy,
@@ -25,8 +26,10 @@ from vaultctl.domain.records import (
     Role,
 )
 from vaultctl.domain.rules import (
+    SHORTEST_REFERENCED,
     Caller,
     Refusal,
+    can_be_referenced,
     no_such_credential,
     require_role,
     revoked_credential,
@@ -53,6 +56,7 @@ def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCreden
     _refuse_identities(tx, caller, request.policy.allowed_identities)
     value = credential_types.clean(request.type, request.value.reveal())
     attributes = credential_types.validate(request.type, value)
+    _check_delivery(request.policy.delivery, value)
     _refuse_value_in_text(caller, request.name, metadata, credential_types.fragments(request.type, value))
     if tx.get(CredentialRow, caller.tenant, request.name) is not None:
         raise AlreadyExists(
@@ -132,6 +136,9 @@ def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCreden
         _refuse_identities(tx, caller, request.allowed_identities or ())
         policy = _changed_policy(views.policy_of(row), request)
         _check_policy(policy)
+        if request.delivery is Delivery.REFERENCE:
+            version = tx.get(VersionRow, row.tenant, row.id, row.version)
+            _check_delivery(request.delivery, "" if version is None else tx.unseal_value(version))
         changes |= {
             "default_lease_ttl": _seconds(policy.default_lease_ttl),
             "max_lease_ttl": _seconds(policy.max_lease_ttl),
@@ -248,6 +255,7 @@ def _add_version(
     *,
     restored_from: int | None = None,
 ) -> Credential:
+    _check_delivery(Delivery(row.delivery), value)
     row = tx.update(row, version=row.version + 1, attributes=_json(attributes), updated_at=tx.now)
     _insert_version(tx, caller, row, value, attributes, restored_from)
     details = {"version": row.version, "restoredFrom": restored_from}
@@ -323,6 +331,14 @@ def _check_policy(policy: Policy) -> None:
         if other is not None:
             raise InvalidInput("An allowed identity is an agent by name or a human by e-mail.", hint="Give one.")
         check_glob(allowed.glob, allowed.type)
+
+
+def _check_delivery(delivery: Delivery, value: str) -> None:
+    if delivery is Delivery.REFERENCE and not can_be_referenced(value):
+        raise InvalidInput(
+            "The value is too short to be delivered by reference.",
+            hint=f"Use one of at least {SHORTEST_REFERENCED} characters, or deliver the value: --delivery value",
+        )
 
 
 def _policy_details(row: CredentialRow) -> dict[str, Any]:
