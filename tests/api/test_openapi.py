@@ -114,12 +114,17 @@ def test_answers_are_as_they_are_documented(api: dict[str, Any], site: Site) -> 
         "Health": client.get("/v1/health"),
     }
     agent = site.client(site.serve(), site.agent)
-    answers["OpenedSession"] = agent.post("/v1/sessions", json={})
-    for name, answer in answers.items():
+    opened = answers["OpenedSession"] = agent.post("/v1/sessions", json={})
+    session, runtime = (site.client(site.serve(), opened.json()[name]) for name in ("token", "redeemToken"))
+    given = {"credentialName": CREDENTIAL, "responseFormat": "reference"}
+    by_reference = session.post("/v1/leases", json=given)
+    ref = {"ref": by_reference.json()["credentialReference"]["ref"]}
+    answers["RedeemedLease"] = runtime.post(f"/v1/leases/{by_reference.json()['id']}/redeem", json=ref)
+    for name, answer in [*answers.items(), ("IssuedLease", by_reference)]:
         schema = {"$ref": f"#/components/schemas/{name}", "components": api["components"]}
         validator = jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker())
         validator.validate(answer.json())
-    for name in ("IssuedLease", "IssuedToken", "OpenedSession"):
+    for name in ("IssuedLease", "IssuedToken", "OpenedSession", "RedeemedLease"):
         # What is flattened is documented flat: no field more, none less, but for those that can be left out.
         documented = api["components"]["schemas"][name]
         assert set(documented["required"]) <= answers[name].json().keys() <= documented["properties"].keys()

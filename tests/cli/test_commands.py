@@ -203,6 +203,41 @@ class TestLease:
         assert result.out.startswith("lease_")
         assert API_KEY not in result.out
 
+    def test_create_shows_an_agent_the_reference_where_that_is_all_it_is_given(
+        self, stocked: Path, cli: Cli, owner: Vault
+    ) -> None:
+        cli.ok("credential", "update", "shopify-api-key", "--delivery", "reference")
+        issued = owner.tokens.create(agent="deploy-agent", credentials=["shopify-*"])
+        with Vault.connect(token=issued.secret) as agent:
+            opened = agent.sessions.open("cortex_sess_abc123")
+        token = opened.token.reveal()
+        shown = cli.ok("lease", "create", "shopify-api-key", VAULT_TOKEN=token)
+        assert "vault:lease:" in shown.out
+        assert "****cdef" in shown.out
+        rows = cli.ok("lease", "create", "shopify-api-key", "-o", "csv", VAULT_TOKEN=token)
+        lease = cli.ok("lease", "create", "shopify-api-key", "-o", "json", VAULT_TOKEN=token)
+        ref = lease.json["credentialReference"]["ref"]
+        assert "value" not in lease.json
+        assert "credentialReference.ref" in rows.lines[0]
+        assert API_KEY not in shown.out + rows.out + lease.out
+        with Vault.connect(token=opened.redeem_token) as runtime:
+            assert runtime.leases.redeem(lease.json["id"], ref).value.reveal() == API_KEY
+        shown = cli.ok("lease", "show", lease.json["id"])
+        assert any(line.split() == ["delivery", "reference"] for line in shown.lines)
+        assert any(line.startswith("redeemed") for line in shown.lines)
+        outcomes = cli.ok("audit", "--session", "cortex_sess_abc123", columns=300).out
+        assert "by reference" in outcomes
+        assert "lease.redeemed" in outcomes
+
+    def test_create_outside_of_a_session_says_what_an_agent_needs_for_a_reference(
+        self, stocked: Path, cli: Cli, mint: Callable[..., str]
+    ) -> None:
+        cli.ok("credential", "update", "shopify-api-key", "--delivery", "reference")
+        token = mint(agent="deploy-agent", credentials=["shopify-*"])
+        refused = cli("lease", "create", "shopify-api-key", VAULT_TOKEN=token)
+        assert refused.status == ExitStatus.NOT_ALLOWED
+        assert "session" in refused.err
+
     def test_show_and_renew_have_no_value(self, stocked: Path, cli: Cli) -> None:
         id = cli.ok("lease", "create", "shopify-api-key", "--ttl", "1m", "-q").out.strip()
         renewed = cli.ok("lease", "renew", id, "--ttl", "30m", "-o", "json")

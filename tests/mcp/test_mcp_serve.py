@@ -107,6 +107,28 @@ async def test_a_credential_comes_as_a_lease_with_structure(shop: "Bench") -> No
     assert "clientName" in created.details["claimed"]
 
 
+async def test_a_credential_that_is_delivered_by_reference_comes_without_its_value(shop: "Bench") -> None:
+    shop.owner.credentials.update("shopify-api-key", delivery="reference")
+    async with shop.client(shop.token("deploy-agent", "shopify-*")) as client:
+        for wanted in ({}, {"responseFormat": "value"}, {"responseFormat": "reference"}):
+            answer = await get(client, **wanted)
+            reference = answer["credentialReference"]
+            assert "value" not in answer
+            assert reference["ref"].startswith("vault:lease:")
+            assert reference["metadata"]["credentialName"] == "shopify-api-key"
+            assert SECRET not in json.dumps(answer)
+            assert answer.keys() >= {"leaseId", "type", "expiresAt", "maxExpiresAt", "renewable"}
+        renewed = await client.call_tool("vault_renew_lease", {"leaseId": answer["leaseId"]})
+        assert not renewed.is_error
+
+
+async def test_a_server_that_is_told_to_deliver_references_delivers_no_value(shop: "Bench") -> None:
+    (shop.directory / ".vault-mcp.json").write_text('{"responseFormat": "reference"}')
+    async with shop.client(shop.token("deploy-agent", "shopify-*")) as client:
+        answers = [await get(client), await get(client, responseFormat="value")]
+    assert all("value" not in answer and "credentialReference" in answer for answer in answers)
+
+
 async def test_a_lease_is_renewed_and_revoked(shop: "Bench") -> None:
     async with shop.client(shop.token("deploy-agent", "shopify-*")) as client:
         answer = await get(client, ttl="15m")

@@ -154,6 +154,12 @@ def test_a_malformed_value_in_the_file_is_named_and_not_quoted(tmp_path: Path, k
     assert "s3cret" not in refused.value.message + refused.value.hint
 
 
+@pytest.mark.parametrize("wanted", [None, "value", "reference"])
+def test_how_credentials_are_delivered_is_said_in_the_file(tmp_path: Path, wanted: str | None) -> None:
+    write(tmp_path, **({} if wanted is None else {"responseFormat": wanted}))
+    assert settings(tmp_path, VAULT_TOKEN="t").response_format == (wanted or "value")
+
+
 def test_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     write(tmp_path, maxTtl="4h")
     with pytest.raises(InvalidInput, match="maxTtl") as refused:

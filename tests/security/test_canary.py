@@ -487,11 +487,12 @@ def test_a_secret_in_the_wrong_place_of_a_command_is_not_repeated(home: Path) ->
 
 
 def test_the_mcp_server_shows_a_secret_to_the_model_that_asked_for_it_and_to_nobody_else(home: Path) -> None:
-    canary = MAKERS["api-key"]()
-    it, patterns = canary.value, sorted(patterns_of([canary]))
+    canary, kept = MAKERS["api-key"](), MAKERS["generic-secret"]()
+    it, patterns = canary.value, sorted(patterns_of([canary, kept]))
     with Vault.embedded(home=home) as owner:
         owner.credentials.create("canary", "api-key", it)
-        token = owner.tokens.create(agent="ours", credentials=["canary"]).secret.reveal()
+        owner.credentials.create("canary-kept", "generic-secret", kept.value, delivery="reference")
+        token = owner.tokens.create(agent="ours", credentials=["canary*"]).secret.reveal()
     errors = home.parent / "stderr"
     with open(errors, "wb") as stderr:
         server = subprocess.Popen(
@@ -532,6 +533,10 @@ def test_the_mcp_server_shows_a_secret_to_the_model_that_asked_for_it_and_to_nob
             call("vault_get_credential", name="canary", purpose="because", responseFormat=it),
             call("vault_get_credential", name="canary", purpose={"text": it}),
             call("vault_get_credential", **{"name": "canary", "purpose": "because", it: it}),
+            call("vault_get_credential", name="canary-kept", purpose="because"),
+            call("vault_get_credential", name="canary-kept", purpose="because", responseFormat="value"),
+            call("vault_get_credential", name="canary-kept", purpose=f"because of {kept.secrets[1]}"),
+            call("vault_get_credential", name="canary", purpose="because", responseFormat="reference"),
             call("vault_list_credentials"),
             call("vault_list_credentials", filter=it),
             call("vault_renew_lease", leaseId=lease),

@@ -78,7 +78,32 @@ def use(stage: Stage) -> None:
         (stage.agent, "/v1/sessions", {}),
     ):
         for _ in range(2):
-            stage.keep(stage.ask(token, "POST", path, json=body, headers=KEY).json()["token"])
+            issued = stage.ask(token, "POST", path, json=body, headers=KEY).json()
+            for name in ("token", "redeemToken"):
+                if name in issued:
+                    stage.keep(issued[name])
+    by_reference(stage)
+
+
+def by_reference(stage: Stage) -> None:
+    """Lease by reference and redeem, each twice with its key, and once in vain."""
+    opened = stage.ask(stage.agent, "POST", "/v1/sessions", json={}).json()
+    session, runtime = stage.keep(opened["token"]), stage.keep(opened["redeemToken"])
+    for number, canary in enumerate(stage.canaries[:3]):
+        given, key = (
+            {"credentialName": f"key-{number}", "responseFormat": "reference"},
+            {"Idempotency-Key": str(number)},
+        )
+        for _ in range(2):
+            issued = stage.ask(session, "POST", "/v1/leases", json=given, headers=key)
+            assert stage.found(issued.text) == []
+        path = f"/v1/leases/{issued.json()['id']}/redeem"
+        ref = {"ref": issued.json()["credentialReference"]["ref"]}
+        for _ in range(2):
+            assert stage.ask(runtime, "POST", path, json=ref, headers=key).json()["value"] == canary.value
+        for token, body, status in ((runtime, ref, 409), (runtime, {"ref": canary.value}, 404), (session, ref, 403)):
+            refused = stage.ask(token, "POST", path, json=body)
+            assert (refused.status_code, stage.found(refused.text)) == (status, [])
 
 
 def test_what_a_server_logs_counts_documents_and_stores_holds_no_secret(

@@ -160,9 +160,10 @@ def _result(entry: "AuditEntry") -> str:
         case "created" | "renewed" as done if entry.lease_id:
             text = f"{'granted' if done == 'created' else done} {details.get('ttl', '')}".strip()
             asked = details.get("requestedTTL")
-            return text if asked in (None, details.get("ttl")) else f"{text} of {asked}"
-        case "expired":
-            return "expired"
+            text = text if asked in (None, details.get("ttl")) else f"{text} of {asked}"
+            return f"{text} by reference" if details.get("delivery") == "reference" else text
+        case "expired" | "redeemed" as done:
+            return done
         case "revoked" | "ended" | "deleted" as done:
             ended = [opt.count(details[f"{kind}s"], kind) for kind in ("session", "lease") if details.get(f"{kind}s")]
             reason = details.get("reason")
@@ -177,7 +178,7 @@ def _style(entry: "AuditEntry") -> str:
             return "red"
         case "expired" | "revoked" | "deleted":
             return "yellow"
-        case "created" | "renewed" if entry.lease_id:
+        case "created" | "renewed" | "redeemed" if entry.lease_id:
             return "green"
     return ""
 
