@@ -30,15 +30,17 @@ from hypothesis.stateful import (
 
 from tests.conftest import Clock
 from tests.contract.world import EmbeddedSqlite, World
-from vaultctl.client.vault import Vault
+from vaultctl.client.vault import LeaseHandle, Vault
 from vaultctl.domain.errors import (
     Conflict,
     InvalidInput,
     LeaseAtMaximum,
+    NotAllowed,
     NotAuthenticated,
     NotFound,
     VaultError,
 )
+from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import to_json_object
 
 TENANTS = ("my-org", "other-org")
@@ -69,6 +71,8 @@ class Session:
     id: str
     parent: Token
     vault: Vault
+    runtime: Vault
+    """With the redeem token."""
     seen: datetime
     ended: bool = False
     superseded: list[Vault] = field(default_factory=list)
@@ -89,6 +93,9 @@ class Lease:
     maximum: datetime
     ttl: timedelta
     state: str = "active"
+    value: str = ""
+    ref: str | None = None
+    redeemed: bool = False
 
 
 class Population(RuleBasedStateMachine):
@@ -205,14 +212,16 @@ class Population(RuleBasedStateMachine):
             return multiple()
         with self.step(token.tenant, session_started=1, token_exchanged=1):
             opened = token.vault.sessions.open()
-        session = Session(opened.session.id, token, self.world.connect(opened), self.now)
+        runtime = self.world.connect(opened.redeem_token)
+        session = Session(opened.session.id, token, self.world.connect(opened), runtime, self.now)
         self.all_sessions.append(session)
         return session
 
     @rule(session=sessions, token=tokens)
     def reopen_session(self, session: Session, token: Token) -> None:
-        def reopen() -> Vault:
-            return self.world.connect(token.vault.sessions.open(session.id))
+        def reopen() -> tuple[Vault, Vault]:
+            opened = token.vault.sessions.open(session.id)
+            return self.world.connect(opened), self.world.connect(opened.redeem_token)
 
         if session.parent.tenant != token.tenant:
             return  # there the id is free; that is another test
@@ -222,13 +231,14 @@ class Population(RuleBasedStateMachine):
             self.refused(token.tenant, Conflict, reopen, "access_denied")
         else:
             with self.step(token.tenant, token_exchanged=1):
-                vault = reopen()
-            session.superseded.append(session.vault)
-            session.parent, session.vault, session.seen = token, vault, self.now
+                vault, runtime = reopen()
+            session.superseded += [session.vault, session.runtime]
+            session.parent, session.seen = token, self.now
+            session.vault, session.runtime = vault, runtime
 
     @rule(session=sessions)
     def use_a_superseded_token(self, session: Session) -> None:
-        for vault in session.superseded[-1:]:
+        for vault in session.superseded[-2:]:
             self.refused(session.parent.tenant, NotAuthenticated, vault.whoami, "access_denied")
 
     @rule(session=sessions)
@@ -255,17 +265,33 @@ class Population(RuleBasedStateMachine):
                 self.end_session(session)
                 session.vault.sessions.end(session.id)
 
-    @rule(target=leases, session=sessions, name=st.sampled_from(CREDENTIALS), ttl=st.sampled_from([None, 1, 20, 600]))
-    def lease_in_a_session(self, session: Session, name: str, ttl: int | None) -> object:
-        return self.lease(session.vault, session, session.parent, name, ttl)
+    @rule(
+        target=leases,
+        session=sessions,
+        name=st.sampled_from(CREDENTIALS),
+        ttl=st.sampled_from([None, 1, 20, 600]),
+        by_reference=st.booleans(),
+    )
+    def lease_in_a_session(self, session: Session, name: str, ttl: int | None, by_reference: bool) -> object:
+        return self.lease(session.vault, session, session.parent, name, ttl, by_reference=by_reference)
 
     @rule(target=leases, token=tokens, name=st.sampled_from(CREDENTIALS), ttl=st.sampled_from([None, 1, 20, 600]))
     def lease_by_a_token(self, token: Token, name: str, ttl: int | None) -> object:
         return self.lease(token.vault, None, token, name, ttl)
 
-    def lease(self, caller: Vault, session: Session | None, token: Token, name: str, ttl: int | None) -> object:
-        def create() -> object:
-            return caller.leases.create(name, ttl=f"{ttl}m" if ttl else None, purpose="Working")
+    def lease(
+        self,
+        caller: Vault,
+        session: Session | None,
+        token: Token,
+        name: str,
+        ttl: int | None,
+        *,
+        by_reference: bool = False,
+    ) -> object:
+        def create() -> LeaseHandle:
+            asked = "reference" if by_reference else None
+            return caller.leases.create(name, ttl=f"{ttl}m" if ttl else None, purpose="Working", response_format=asked)
 
         if not self.authenticates(session, token):
             self.refused(token.tenant, NotAuthenticated, create, "access_denied")
@@ -274,16 +300,55 @@ class Population(RuleBasedStateMachine):
             self.refused(token.tenant, NotFound, create, "lease_denied")
             return multiple()
         with self.step(token.tenant, lease_created=1):
-            handle = caller.leases.create(name, ttl=f"{ttl}m" if ttl else None, purpose="Working")
-        assert handle.value.reveal() == self.current[token.tenant, name]
+            handle = create()
+        value = self.current[token.tenant, name]
+        reference = handle.credential_reference
+        assert handle.issued.value == (None if by_reference else Secret(value))
+        assert (reference is not None) is by_reference
         maximum = min(self.now + MAXIMUM, token.expires)
         granted = min(timedelta(minutes=ttl) if ttl else timedelta(hours=1), MAXIMUM)
         expires = min(self.now + granted, maximum)
         assert (handle.lease.expires_at, handle.lease.max_expires_at) == (expires, maximum)
         self.touch(session)
-        made = Lease(handle.id, name, token, session, expires, maximum, expires - self.now)
+        made = Lease(handle.id, name, token, session, expires, maximum, expires - self.now, value=value)
+        made.ref = None if reference is None else reference.ref
         self.all_leases.append(made)
         return made
+
+    @rule(lease=leases, other=leases, session=sessions, how=st.sampled_from(["right", "right", "reference", "session"]))
+    def redeem(self, lease: Lease, other: Lease, session: Session, how: str) -> None:
+        """By the lease's own session with its own reference, or with one of the two another's."""
+        if how != "session":
+            session = lease.session or session
+        ref = (other if how == "reference" else lease).ref or "vault:lease:none"
+        tenant, parent = session.parent.tenant, session.parent
+
+        def act() -> object:
+            return session.runtime.leases.redeem(lease.id, ref)
+
+        if not self.authenticates(session, parent):
+            self.refused(tenant, NotAuthenticated, act, "access_denied")
+        elif lease.session is not session:
+            self.refused(tenant, NotFound, act, "access_denied")
+        elif lease.ref != ref:
+            self.refused(tenant, NotFound, act, "lease_denied")
+        elif lease.state != "active" or self.now >= lease.expires or lease.redeemed:
+            self.refused(tenant, Conflict, act, "lease_denied")
+        else:
+            with self.step(tenant, lease_redeemed=1):
+                redeemed = session.runtime.leases.redeem(lease.id, ref)
+            lease.redeemed = True
+            assert redeemed.value.reveal() == lease.value
+            self.touch(session)
+
+    @rule(session=sessions, lease=leases)
+    def a_token_is_used_for_what_it_is_not(self, session: Session, lease: Lease) -> None:
+        if self.authenticates(session, session.parent):
+            tenant = session.parent.tenant
+            self.refused(
+                tenant, NotAllowed, lambda: session.vault.leases.redeem(lease.id, lease.ref or ""), "access_denied"
+            )
+            self.refused(tenant, NotAllowed, session.runtime.leases.list, "access_denied")
 
     @rule(lease=leases, ttl=st.sampled_from([None, 5, 600]))
     def renew(self, lease: Lease, ttl: int | None) -> None:
@@ -419,7 +484,10 @@ class Population(RuleBasedStateMachine):
         for tenant in self.seen:
             owner = self.world.owner(tenant)
             expected = {lease.id: self.state_of(lease) for lease in self.all_leases if lease.token.tenant == tenant}
-            assert {lease.id: lease.state.value for lease in owner.leases.list()} == expected
+            listed = owner.leases.list()
+            assert {lease.id: lease.state.value for lease in listed} == expected
+            redeemed = {lease.id for lease in self.all_leases if lease.redeemed}
+            assert {lease.id for lease in listed if lease.redeemed_at} == redeemed & expected.keys()
             for state in ("active", "expired", "revoked"):
                 listed = {lease.id for lease in owner.leases.list(state=state)}
                 assert listed == {id for id, its in expected.items() if its == state}
