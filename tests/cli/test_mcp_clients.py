@@ -175,6 +175,36 @@ def test_whoever_may_not_mint_tokens_may_not_install(file: Path, cli: Cli, mint:
     assert cli.ok("mcp", "list", "-o", "json").json == []
 
 
+def test_a_token_that_is_not_revoked_yet_is_revoked_by_uninstalling_again(
+    file: Path, cli: Cli, owner: Vault, mint: Callable[..., str]
+) -> None:
+    before = file.read_bytes()
+    installed = cli.ok(*INSTALL, "-q").out.strip()
+    manager = mint(human="alice@example.com", role="manager")
+    result = cli(*UNINSTALL, VAULT_TOKEN=manager)
+    assert result.status == ExitStatus.NOT_ALLOWED
+    assert f"{file} is in order, but the token {installed} was not revoked" in result.err
+    assert file.read_bytes() == before
+    assert cli.ok("mcp", "list", "-o", "json").json[0]["state"] == "entry missing"
+    cli.ok(*UNINSTALL)
+    assert installed not in [token.id for token in active(owner)]
+    assert cli.ok("mcp", "list", "-o", "json").json == []
+
+
+def test_a_vault_under_a_passphrase_is_said_to_need_a_file(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse battery")
+    passphrase.chmod(0o600)
+    monkeypatch.setenv("VAULT_PASSPHRASE", "correct horse battery")
+    cli.ok("init", "--root-key", "passphrase")
+    assert "can't ask for it" in cli.ok(*INSTALL).err
+    assert "can't ask for it" not in cli.ok(*INSTALL, VAULT_PASSPHRASE_FILE=str(passphrase)).err
+    assert entry(tmp_path / ".mcp.json")["env"]["VAULT_PASSPHRASE_FILE"] == str(passphrase)
+    assert "correct horse" not in (tmp_path / ".mcp.json").read_text()
+
+
 def test_a_file_that_can_not_be_written_leaves_no_token(
     file: Path, cli: Cli, owner: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,8 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
     for word in before:
         if awaited:
             awaited = None
+        elif word == "--":  # what follows are arguments, and of a command that is run its own
+            return _starting(command["arguments"][-1] if command["arguments"] else [], incomplete)
         elif word.startswith("-"):
             name, equals, _ = word.partition("=")
             option = _option(command, name)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Invocation:
     """One run of the program: what its global options said."""
 
-    __slots__ = ("base_url", "context", "database", "output", "quiet", "tenant")
+    __slots__ = ("_passphrase", "base_url", "context", "database", "output", "quiet", "tenant")
 
     def __init__(self) -> None:
         self.tenant: str | None = None
@@ -26,6 +26,7 @@ class Invocation:
         self.database: str | None = None
         self.output = "table"
         self.quiet = False
+        self._passphrase: Secret | None = None
 
     @property
     def tenant_asked_for(self) -> str | None:
@@ -126,7 +127,7 @@ class Invocation:
             tenant = tenant or server.tenant
             return Vault.connect(base_url=server.base_url, tenant=tenant, token=token or token_for(server, tenant))
         if token is None and named is None:
-            return Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=passphrase_prompt())
+            return Vault.embedded(tenant=tenant, database=self.database, ask_passphrase=self._passphrase_prompt())
         if token is None and not named:
             raise NotAuthenticated(
                 "VAULT_TOKEN is set but empty.", hint="Give it a token, or unset it to act as the vault's owner."
@@ -136,8 +137,20 @@ class Invocation:
             tenant=tenant,
             token=token or named,
             database=self.database,
-            ask_passphrase=passphrase_prompt(),
+            ask_passphrase=self._passphrase_prompt(),
         )
+
+    def _passphrase_prompt(self) -> "Callable[[], Secret] | None":
+        """What asks for the passphrase, once for all vaults that this run opens."""
+        ask = passphrase_prompt()
+
+        def ask_once() -> "Secret":
+            if self._passphrase is None:
+                assert ask is not None  # noqa: S101  # else nobody is asked
+                self._passphrase = ask()
+            return self._passphrase
+
+        return ask_once if ask else None
 
 
 def passphrase_prompt(what: str = "Passphrase", *, confirm: bool = False) -> "Callable[[], Secret] | None":

@@ -149,6 +149,13 @@ def install(
         from vaultctl.cli.console import warn
 
         warn("The agent reaches no credential.", f"Install again with --credential GLOB, or allow agent:{agent}.")
+    if place.base_url is None and _is_under_a_passphrase():
+        from vaultctl.cli.console import warn
+
+        warn(
+            "The vault is under a passphrase, and a server that a client starts can't ask for it.",
+            "Put it into a file of mode 0600, name that in VAULT_PASSPHRASE_FILE, and install again.",
+        )
     run.tell(f"Next: {known.then}")
 
 
@@ -249,6 +256,14 @@ def _place(run: Invocation) -> "Place":
     if database is not None:
         database = refuse_password(database) if "://" in database else str(usable_path(database))
     return Place(home=str(locate().data) if os.environ.get("VAULTCTL_HOME") else None, database=database)
+
+
+def _is_under_a_passphrase() -> bool:
+    """Whether the vault of this machine is, and no file says which."""
+    from vaultctl.client.home import load_settings
+    from vaultctl.client.location import locate
+
+    return not os.environ.get("VAULT_PASSPHRASE_FILE") and load_settings(locate()).root_key.provider == "passphrase"
 
 
 def _show(run: Invocation, change: "Change") -> None:

@@ -6,6 +6,7 @@ import typer
 
 from vaultctl.cli import options as opt
 from vaultctl.cli.base import invocation, plain_commands, verb
+from vaultctl.cli.placeholders import FILES
 
 app = plain_commands()
 
@@ -19,7 +20,13 @@ app = plain_commands()
 def run(
     ctx: typer.Context,
     command: Annotated[
-        list[str], typer.Argument(metavar="-- COMMAND...", help="The command and its arguments.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="-- COMMAND...",
+            help="The command and its arguments.",
+            show_default=False,
+            autocompletion=lambda: [FILES],
+        ),
     ],
     credential: Annotated[
         list[str] | None,

@@ -133,7 +133,7 @@ def load(home: Home) -> Contexts:
     """
     path = home.contexts_path
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=private_files.without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
             data = file.read(_LONGEST_FILE) if stat.S_ISREG(mode) else b""
     except (FileNotFoundError, NotADirectoryError):
@@ -251,7 +251,3 @@ def _decode(content: dict[str, Any]) -> Contexts:
     if EMBEDDED in servers or (current != EMBEDDED and current not in servers):
         raise ValueError
     return Contexts(current, servers)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe in place of the file would keep us for ever

@@ -234,7 +234,7 @@ def _write(home: Home, login: Login) -> None:
 def _read(home: Home, base_url: str, tenant: str | None) -> Login | None:
     path = _path(home, base_url, tenant)
     try:
-        with open(path, "rb", opener=_as_it_is) as file:
+        with open(path, "rb", opener=private_files.as_it_is) as file:
             status = os.fstat(file.fileno())
             data = file.read(_LONGEST_FILE) if stat.S_ISREG(status.st_mode) else b""
     except (FileNotFoundError, NotADirectoryError):
@@ -272,8 +272,3 @@ def _decode(data: bytes) -> Login | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-
-
-def _as_it_is(path: str, flags: int) -> int:
-    # No link, which could lead to another login; and a pipe in place of the file would keep us for ever.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)

@@ -33,6 +33,16 @@ def replace_bytes(path: Path, data: bytes, mode: int) -> None:
     sync_directory(path.parent)
 
 
+def without_waiting(path: str, flags: int) -> int:
+    """An opener for files: a pipe in place of one would keep us for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def as_it_is(path: str, flags: int) -> int:
+    """An opener for our own files: neither a pipe, nor a link, which could lead to another one of them."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and new names in ``directory`` durable."""
     file = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -173,7 +173,7 @@ def read(path: Path) -> str | None:
         InvalidInput: It can't be read, or is no text.
     """
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=private_files.without_waiting) as file:
             is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
             data = file.read(_LONGEST_FILE + 1) if is_file else b""
     except FileNotFoundError:
@@ -248,7 +248,3 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe in place of the file would keep us for ever

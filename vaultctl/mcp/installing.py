@@ -30,8 +30,8 @@ from vaultctl.mcp.profiles import Installation, Place, Profile
 _FIRST = Duration(minutes=5)
 """How long a token lives that no profile knows yet."""
 _USUAL = Duration(days=90)
-_HANDED_ON = ("VAULTCTL_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
-"""What says where profiles and vaults are; a server that another program starts has to be told."""
+_HANDED_ON = ("VAULTCTL_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "VAULT_CACERT", "VAULT_PASSPHRASE_FILE")
+"""What says where profiles, vaults and what opens them are; a server that another program starts has to be told."""
 
 OpenVault = Callable[[str | None], Vault]
 """Opens the vault as somebody who may mint tokens, in a tenant or in the usual one."""
@@ -132,6 +132,8 @@ def installed(home: Home, path: Path, server: str) -> tuple[Profile, Installatio
 def uninstall(home: Home, place: Place, path: Path, server: str, open_vault: OpenVault) -> tuple[Profile, Change, bool]:
     """Undo an installation. With its last one a profile goes, and its token is revoked.
 
+    The client's file is first, so that it is in order even if the vault can't be reached.
+
     Returns:
         The profile, what was done to the client's file, and whether the token was revoked.
 
@@ -144,16 +146,21 @@ def uninstall(home: Home, place: Place, path: Path, server: str, open_vault: Ope
         profile, installation = installed(home, path, server)
         change = plan_uninstall(CLIENTS[installation.client], installation, profile.name)
         others = tuple(other for other in profile.installations if other is not installation)
+        if not others:
+            _require_place(profile, place)
+        change.make()
+        remove_made(installation)
         if others:
-            change.make()
-            remove_made(installation)
             profiles.save(home, replace(profile, installations=others))
             return profile, change, False
-        _require_place(profile, place)
-        with open_vault(profile.tenant) as vault:
-            change.make()
-            remove_made(installation)
-            _revoke(vault, (profile.token_id, *profile.retired))
+        try:
+            with open_vault(profile.tenant) as vault:
+                _revoke(vault, (profile.token_id, *profile.retired))
+        except VaultError as error:
+            raise type(error)(
+                f"{path} is in order, but the token {profile.token_id} was not revoked: {error.message}",
+                hint=f"{error.hint} Then uninstall again.".lstrip(),
+            ) from None
         profiles.forget(home, profile)
     return profile, change, True
 

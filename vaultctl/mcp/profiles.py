@@ -109,7 +109,7 @@ def find(home: Home, name: str) -> Profile | None:
     """
     path = path_of(home, name)
     try:
-        with open(path, "rb", opener=_as_it_is) as file:
+        with open(path, "rb", opener=private_files.as_it_is) as file:
             status = os.fstat(file.fileno())
             data = file.read(_LONGEST_FILE) if stat.S_ISREG(status.st_mode) else b""
     except (FileNotFoundError, NotADirectoryError):
@@ -264,8 +264,3 @@ def _decode_secret(kind: type, value: Any) -> Any:
 def _encode_secret(value: Any) -> str:
     assert isinstance(value, Secret)  # noqa: S101  # there is nothing else in a profile
     return value.reveal()
-
-
-def _as_it_is(path: str, flags: int) -> int:
-    # No link, which could lead to another profile; and a pipe in place of the file would keep us for ever.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)

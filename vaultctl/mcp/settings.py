@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vaultctl.client import private_files
 from vaultctl.client.base_url import check_base_url
 from vaultctl.client.contexts import Server, chosen_server
 from vaultctl.client.location import locate
@@ -248,7 +249,7 @@ def lease_settings(environment: Mapping[str, str]) -> Settings:
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
-        with open(path, "rb", opener=_without_waiting) as file:
+        with open(path, "rb", opener=private_files.without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
                 raise InvalidInput(f"{path.name} is not a file.")
@@ -275,10 +276,6 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
             f"{path.name} holds a token and others than its owner may read it.", hint=f"Run chmod 600 {path.name}"
         )
     return content
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a pipe in place of the file would keep us for ever
 
 
 def _refuse_untrusted(found: Mapping[str, _Setting]) -> None:

@@ -90,8 +90,12 @@ class _Stream:
             while data := self._read():
                 _write(self.number, self._scrubber.feed(data))
             _write(self.number, self._scrubber.flush())
-        except OSError:  # nobody reads it: the command is told as it would be without us
-            os.dup2(self._ended, self._ours, inheritable=False)
+        except OSError:  # nobody reads it
+            pass
+        finally:
+            os.dup2(
+                self._ended, self._ours, inheritable=False
+            )  # what is written now is told what it would be without us
 
     def _read(self) -> bytes:
         """What comes next; nothing at the end."""
