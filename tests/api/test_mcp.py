@@ -17,6 +17,7 @@ from vaultctl.api.limits import USUAL
 from vaultctl.client import Vault
 from vaultctl.client.setup import initialise
 from vaultctl.domain.records import AuditEntry, Event, LeaseState, Session, SessionState
+from vaultctl.mcp.http import runs
 from vaultctl.mcp.http.guard import Guard
 from vaultctl.mcp.http.terms import Terms
 
@@ -221,6 +222,13 @@ class TestOwnership:
         assert standing.post(message, **headers).status_code == 401
         assert site.owner.leases.get(held["leaseId"]).state is LeaseState.REVOKED
 
+    def test_what_a_caller_calls_its_run_opens_and_closes_nothing(self, site: Site, server: RunningServer) -> None:
+        agent, other = raw(site, server), raw(site, server, site.token(agent="report-agent"))
+        agent.greet(**{"X-Vault-Session": "one"})
+        assert agent.call("vault_list_credentials").status_code == 200  # without it
+        other.headers = agent.headers | {"X-Vault-Session": "one"}
+        assert other.call("vault_list_credentials").status_code == 404
+
     def test_after_a_rotation_the_new_secret_leads_to_the_session_and_the_old_one_nowhere(
         self, site: Site, server: RunningServer
     ) -> None:
@@ -320,6 +328,17 @@ class TestLifetime:
         until(
             lambda: {held.state for held in site.owner.leases.list()} == set(LeaseState) - {LeaseState.EXPIRED}, "both"
         )
+
+    def test_a_session_that_opens_too_late_is_not_kept(
+        self, site: Site, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(runs, "CALL_BOUND", 0.2)
+        agent = raw(site, server)
+        with site.door.store.write():  # the vault is busy
+            answer = agent.greet()
+            assert (answer.status_code, "busy" in answer.json()["detail"]) == (503, True)
+        until(lambda: [session.state for session in sessions(site)] == [SessionState.ENDED], "the end")
+        assert agent.greet().status_code == 200
 
 
 class TestBounds:
@@ -423,7 +442,10 @@ class TestTheDoor:
         initialise(home=tmp_path, tenant="my-org", root_key="file")
         with Vault.embedded(home=tmp_path, tenant="my-org") as owner:
             token = owner.tokens.create(agent="deploy-agent").secret.reveal()
-        with serving(VAULTCTL_HOME=str(tmp_path)) as server, httpx.Client(base_url=server.base_url) as client:
+        with (
+            serving(VAULTCTL_HOME=str(tmp_path)) as server,
+            httpx.Client(base_url=server.base_url, timeout=60) as client,
+        ):
             maps = Path(f"/proc/{server.process.pid}/maps")
             assert RawAgent(client).greet().status_code == 401
             assert "pydantic_core" not in maps.read_text()

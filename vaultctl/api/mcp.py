@@ -19,14 +19,14 @@ from vaultctl.api.limits import Limits
 from vaultctl.api.operations import Operations
 from vaultctl.client.remote.async_adapter import AsyncRemoteAdapter, Connections
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import InvalidInput, NotAllowed, NotAuthenticated
+from vaultctl.domain.errors import InvalidInput, NotAllowed, NotAuthenticated, VaultUnavailable
 from vaultctl.domain.rules import Caller
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import Bearer
 from vaultctl.engine.service import Service
 from vaultctl.mcp.http.runs import Owner, Runs, Visitor
 from vaultctl.mcp.http.terms import Terms
-from vaultctl.mcp.session import REQUEST_BOUND, Door, require_agent
+from vaultctl.mcp.session import CALL_BOUND, REQUEST_BOUND, Door, require_agent
 
 if TYPE_CHECKING:
     from vaultctl.mcp.http.endpoint import Endpoint
@@ -169,7 +169,12 @@ class MCPPath:
             raise _misdirected("The request comes from a web page that is not let in.", "--allow-origin")
         if exchange.method not in _METHODS:
             raise method_not_allowed(_METHODS)
-        visitor = await self._callers.identify(exchange, _claimed(exchange))
+        claimed = _claimed(exchange)
+        try:
+            async with asyncio.timeout(CALL_BOUND):
+                visitor = await self._callers.identify(exchange, claimed)
+        except TimeoutError:
+            raise VaultUnavailable("The vault is busy.", hint="Try again in a moment.") from None
         body = await exchange.json_body(self._limits) if exchange.method == "POST" else b""
         for name in _ONCE:
             exchange.header(name)  # which refuses one that is there twice

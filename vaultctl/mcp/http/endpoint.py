@@ -124,7 +124,7 @@ class Endpoint:
 
     def _handshaken(self, session_id: str, visitor: Visitor) -> _Handshaken:
         found = self._by_id.get(session_id)
-        if found is None or found.run.owner != visitor.owner or found.run.is_over:
+        if found is None or found.run.is_over or not found.run.owner.is_same(visitor.owner):
             raise NotFound("There is no such MCP session.", hint="Initialize a new one.")
         if found.run.session.is_over:
             self._runs.end_soon(found.run)

@@ -25,7 +25,7 @@ from vaultctl.domain.secrets import Secret
 from vaultctl.mcp.http.terms import Terms
 from vaultctl.mcp.logs import logger
 from vaultctl.mcp.renewal import keep
-from vaultctl.mcp.session import AgentSession, Door
+from vaultctl.mcp.session import CALL_BOUND, AgentSession, Door
 
 K = TypeVar("K")
 
@@ -48,6 +48,10 @@ class Owner(NamedTuple):
     token_id: str
     session_id: str | None = None
     claimed: str = ""
+
+    def is_same(self, other: "Owner") -> bool:
+        """Whether it is the same by the vault's word, whatever is claimed."""
+        return self[:3] == other[:3]
 
 
 class Visitor(NamedTuple):
@@ -113,30 +117,21 @@ class Runs:
         return len(self._runs)
 
     async def open(self, visitor: Visitor) -> Run:
-        """A new run of ``visitor``.
+        """A new run of ``visitor``. One that comes too late for whoever asked ends at once.
 
         Raises:
-            VaultError: The vault opens no session for it.
+            VaultError: The vault opens no session for it, or not in time.
             TooManyRequests: There are too many already.
         """
-        owner = visitor.owner
-        await self._make_room(owner)
-        self._of_token[_token(owner)] += 1
-        self._of_tenant[owner.tenant] += 1
+        opening = asyncio.create_task(self._open(visitor))
         try:
-            session = await self._session(visitor)
-        except BaseException:
-            self._discount(owner)
+            async with asyncio.timeout(CALL_BOUND):
+                return await asyncio.shield(opening)
+        except BaseException as error:
+            opening.add_done_callback(self._end_late)
+            if isinstance(error, TimeoutError):
+                raise VaultUnavailable("The vault is busy.", hint="Try again in a moment.") from None
             raise
-        run = Run(owner, session, self._monotonic())
-        self._runs.add(run)
-        if self._is_stopping:
-            self.end_soon(run)
-            raise _stopping()
-        if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._sweep())
-        logger.info("Serving %s in session %s", visitor.agent, session.id)
-        return run
 
     async def sole(self, visitor: Visitor) -> Run:
         """The one run of its owner that belongs to no handshake; a new one if there is none.
@@ -207,6 +202,30 @@ class Runs:
         while True:
             await asyncio.sleep(min(self._terms.judge_seconds, self._terms.idle_seconds / _SWEEPS_OF_IDLE))
             self.sweep()
+
+    async def _open(self, visitor: Visitor) -> Run:
+        owner = visitor.owner
+        await self._make_room(owner)
+        self._of_token[_token(owner)] += 1
+        self._of_tenant[owner.tenant] += 1
+        try:
+            session = await self._session(visitor)
+        except BaseException:
+            self._discount(owner)
+            raise
+        run = Run(owner, session, self._monotonic())
+        self._runs.add(run)
+        if self._is_stopping:
+            self.end_soon(run)
+            raise _stopping()
+        if self._sweeping is None:
+            self._sweeping = asyncio.create_task(self._sweep())
+        logger.info("Serving %s in session %s", visitor.agent, session.id)
+        return run
+
+    def _end_late(self, opening: "asyncio.Task[Run]") -> None:
+        if not opening.cancelled() and opening.exception() is None:
+            self.end_soon(opening.result())
 
     async def _session(self, visitor: Visitor) -> AgentSession:
         settings, owner = self._terms.settings, visitor.owner
