@@ -3,6 +3,7 @@
 Each line is printed after the call that it tells of has returned: ``what id number``.
 """
 
+import hashlib
 import os
 import random
 import shutil
@@ -12,8 +13,10 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from vaultctl import Vault
+from vaultctl.client.backup import back_up, restore
 from vaultctl.client.root_key import move_root_key, rotate_root_key
 from vaultctl.client.setup import initialise
+from vaultctl.crypto import passphrases
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.secrets import Secret
 
@@ -90,12 +93,35 @@ def rewrap(home: str) -> None:
         version = state.version if state.remaining else None
 
 
+PASSPHRASE = "correct horse battery"
+
+
+def backup(home: str) -> None:
+    """Back up the vault into a file beside its home."""
+    back_up(f"{home}/backup", home=f"{home}/vault", ask_backup_passphrase=lambda: Secret(PASSPHRASE))
+
+
+def restored(home: str) -> None:
+    """Restore the backup beside it."""
+    restore(f"{home}/backup", home=f"{home}/vault", root_key="file", ask_backup_passphrase=lambda: Secret(PASSPHRASE))
+
+
+def derive_cheaply() -> None:
+    """A key that costs nothing, since it is derived a hundred times."""
+
+    def derive(secret: Secret, salt: bytes, **_: int) -> bytes:
+        return hashlib.sha256(salt + secret.reveal().encode()).digest()
+
+    passphrases.derive = derive
+
+
 WORK: dict[str, Callable[[str], object]] = {
     "found": lambda home: initialise(tenant="my-org", home=home, root_key="file"),
     "rotate": lambda home: rotate_root_key(home=home),
+    "backup": backup,
+    "restore": restored,
     "move": lambda home: move_root_key("file", home=home, ask_passphrase=lambda: Secret(PASSPHRASE)),
 }
-PASSPHRASE = "correct horse battery"
 
 
 def killed_at(work: str, home: str, step: int) -> None:
@@ -129,6 +155,8 @@ def main() -> None:
             initialise(tenant="my-org", home=home, root_key="file")
             say("done", "-", int((time.monotonic() - started) * 1_000_000))
         case ["steps", work, homes, first, last, *template]:
+            if work in ("backup", "restore"):
+                derive_cheaply()
             warm_up()
             for step in range(int(first), int(last)):
                 for home in template:  # work on a copy of it
@@ -150,6 +178,8 @@ def warm_up() -> None:
     with tempfile.TemporaryDirectory() as directory:
         initialise(tenant="my-org", home=directory, root_key="file")
         rotate_root_key(home=directory)
+        if passphrases.derive.__module__ == __name__:
+            back_up(f"{directory}/backup", home=directory, ask_backup_passphrase=lambda: Secret(PASSPHRASE))
 
 
 if __name__ == "__main__":

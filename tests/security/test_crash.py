@@ -22,12 +22,14 @@ from msgspec.structs import replace
 
 from tests.security import crashing
 from vaultctl import Vault
+from vaultctl.client.backup import back_up, restore
 from vaultctl.client.doctor import diagnose
 from vaultctl.client.home import load_settings, locate
 from vaultctl.client.root_key import move_root_key, show_root_key
 from vaultctl.client.setup import initialise
+from vaultctl.crypto import passphrases
 from vaultctl.crypto.root_keys import ProviderContext, passphrase
-from vaultctl.domain.errors import AlreadyExists, VaultMissing
+from vaultctl.domain.errors import AlreadyExists, NotAuthenticated, VaultMissing
 from vaultctl.domain.records import AuditEntry
 from vaultctl.domain.secrets import Secret
 from vaultctl.store.rows import CredentialRow, EntryRow, KeyRow, LeaseRow, LogRow, SessionRow, TokenRow, VersionRow
@@ -150,7 +152,9 @@ def assert_nothing_is_lost_or_half_done(home: Path, acknowledged: list[Said], wh
     assert ended == {row.id: 1 for row in leases.values() if row.state != "active"}, where
     assert events["session.started"] == dict.fromkeys(sessions, 1), where
     assert events["session.ended"] == {row.id: 1 for row in sessions.values() if row.state == "ended"}, where
-    assert events["token.exchanged"] == Counter(row.session_id for row in tokens.values() if row.session_id), where
+    assert events["token.exchanged"] == Counter(row.session_id for row in tokens.values() if row.kind == "session"), (
+        where
+    )
     assert events["token.created"] == {row.id: 1 for row in tokens.values() if row.kind == "agent"}, where
     assert events["credential.rotated"]["crash"] == credential.version - 1, where
     assert versions == list(range(1, credential.version + 1)), where
@@ -337,3 +341,55 @@ def test_a_root_key_that_is_changed_and_killed_at_every_step_opens_all_and_leave
         assert keys in (["root.key"], ["root.key.sealed"]), where
         ids.add(show_root_key(home=home).key_id)
     assert (len(ids) > 1) == (work == "rotate")
+
+
+# Backups
+
+
+@pytest.fixture
+def cheap_backups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backups are sealed as :mod:`tests.security.crashing` does it, and with its passphrase."""
+    monkeypatch.setattr(passphrases, "derive", passphrases.derive)  # put back afterwards
+    crashing.derive_cheaply()
+    monkeypatch.setenv("VAULT_BACKUP_PASSPHRASE", crashing.PASSPHRASE)
+
+
+@pytest.mark.usefixtures("cheap_backups")
+def test_a_backup_that_is_killed_at_every_step_is_whole_or_has_no_name(fast_path: Path, start: Start) -> None:
+    template, homes = fast_path / "template", fast_path / "homes"
+    values = stocked(template / "vault", 2)
+    homes.mkdir()
+    made = {}
+    for step in killed_at_every_step(start, "backup", homes, template, half=40):
+        where, backup = f"step {step}", homes / str(step) / "backup"
+        assert_all_values_are_there(homes / str(step) / "vault", values, where)
+        made[step] = backup.exists()
+        if made[step]:
+            restore(backup, home=homes / str(step) / "new", root_key="file")
+            assert_all_values_are_there(homes / str(step) / "new", values, where)
+        else:
+            crashing.backup(str(homes / str(step)))
+    assert set(made.values()) == {False, True}
+
+
+@pytest.mark.usefixtures("cheap_backups")
+def test_a_restore_that_is_killed_at_every_step_leaves_a_whole_vault_or_none(fast_path: Path, start: Start) -> None:
+    template, homes = fast_path / "template", fast_path / "homes"
+    values = stocked(fast_path / "vault", 2)
+    with Vault.embedded(home=fast_path / "vault") as owner:
+        token = owner.tokens.create(agent="before", credentials=["*"]).secret
+    template.mkdir()
+    back_up(template / "backup", home=fast_path / "vault")
+    homes.mkdir()
+    outcomes = set()
+    for step in killed_at_every_step(start, "restore", homes, template, half=60):
+        where, home = f"step {step}", homes / str(step) / "vault"
+        outcomes.add((home / "vault.db").exists())
+        if not (home / "vault.db").exists():
+            crashing.restored(str(homes / str(step)))
+        with pytest.raises(AlreadyExists):
+            crashing.restored(str(homes / str(step)))
+        assert_all_values_are_there(home, values, where)
+        with pytest.raises(NotAuthenticated), Vault.connect(home=home, token=token) as vault:
+            vault.whoami()
+    assert outcomes == {False, True}

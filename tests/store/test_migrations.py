@@ -1,5 +1,6 @@
 """The schema: every version on the way to the newest, each step once and as a whole."""
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +56,13 @@ def open_and_close(path: Path, migrations: tuple[Migration, ...] = MIGRATIONS) -
 
 def test_versions_are_numbered_from_one_without_a_gap() -> None:
     assert [migration.version for migration in MIGRATIONS] == list(range(1, NEWEST + 1))
+
+
+def test_later_migrations_only_add_tables_indexes_and_columns_that_are_null_at_first() -> None:
+    """So that rows of an earlier schema are rows of the newest one: backups are restored that way."""
+    adds = r"CREATE (TABLE|(UNIQUE )?INDEX) |ALTER TABLE \w+ ADD COLUMN \w+ (TEXT|BIGINT|BLOB)$"
+    later = [statement for migration in MIGRATIONS[1:] for statement in migration.statements]
+    assert [statement for statement in later if not re.match(adds, statement)] == []
 
 
 @pytest.mark.parametrize("version", range(1, NEWEST + 1))

@@ -36,6 +36,8 @@ COMMANDS = {
     "tenant": ("vaultctl.cli.tenant", "Tenants and their settings."),
     "team": ("vaultctl.cli.team", "The people of a tenant, and what they may do."),
     "root-key": ("vaultctl.cli.root_key", "The key that all others are wrapped by, and where it is kept."),
+    "backup": ("vaultctl.cli.backup", "The whole vault in one sealed file."),
+    "restore": ("vaultctl.cli.backup", "A new vault from such a file."),
     "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
     "cortex": ("vaultctl.cli.cortex", "Agents, and their runs."),
     "server": ("vaultctl.cli.server", "The HTTP server of a team's vault."),

@@ -14,7 +14,7 @@ from vaultctl.domain.errors import ExitStatus
 
 app = plain_commands()
 
-_PROVIDERS = ("auto", "keyring", "file", "passphrase")
+ROOT_KEY_PLACES = ("auto", "keyring", "file", "passphrase")
 
 _INITIALISED = [
     Column("vault", lambda i: i.vault_id),
@@ -81,7 +81,7 @@ def init(
             "--root-key",
             metavar="WHERE",
             help="Where the root key is kept: keyring, file or passphrase; auto picks the keyring if one answers.",
-            autocompletion=lambda: list(_PROVIDERS),
+            autocompletion=lambda: list(ROOT_KEY_PLACES),
         ),
     ] = "auto",
 ) -> None:

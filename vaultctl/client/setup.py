@@ -12,16 +12,19 @@ from vaultctl.client.embedded import owner_identity, provider_context, require_n
 from vaultctl.client.home import Home, Settings, load_settings, locate, save_settings
 from vaultctl.client.location import make_private
 from vaultctl.client.private_files import sync_directory
-from vaultctl.crypto.root_keys import create_root_key, forget_root_key
+from vaultctl.crypto.root_keys import RootKey, create_root_key, forget_root_key
 from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultError, VaultMissing, VaultUnavailable
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import Record
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.founding import found_vault
-from vaultctl.store.interface import Conflicted
+from vaultctl.store.interface import Conflicted, Store
 from vaultctl.store.sqlite import SqliteStore, create_database, settle
 
 RootKeyKind = Literal["auto", "keyring", "file", "passphrase"]
+
+Fill = Callable[[Store, RootKey], str]
+"""Puts a vault into an empty store; answers its id."""
 
 
 class Initialised(Record):
@@ -62,8 +65,28 @@ def initialise(
         AlreadyExists: There is a vault.
         VaultUnavailable: It can't be written there, or the chosen provider does not work.
     """
-    require_no_server()
     check_name(tenant, "tenant")
+    return make_vault(
+        tenant=tenant,
+        root_key=root_key,
+        home=home,
+        database=database,
+        ask_passphrase=ask_passphrase,
+        fill=lambda store, root: found_vault(store, root, tenant=tenant, owner=owner_identity()),
+    )
+
+
+def make_vault(
+    *,
+    tenant: str,
+    root_key: str,
+    home: str | os.PathLike[str] | None,
+    database: str | None,
+    ask_passphrase: Callable[[], Secret] | None,
+    fill: Fill,
+) -> Initialised:
+    """Like :func:`initialise`, with what ``fill`` puts into the empty store in one transaction."""
+    require_no_server()
     kinds = get_args(RootKeyKind)
     if root_key not in kinds:
         raise InvalidInput("There is no such root-key provider.", hint=f"One of: {', '.join(kinds)}.")
@@ -81,7 +104,7 @@ def initialise(
                 locks.enter_context(alone_in(directory))
             _require_free(place, target)
             create = _create_file if target.path is not None else _create_in_postgres
-            return create(place, target, tenant, cast("RootKeyKind", root_key), ask_passphrase)
+            return create(place, target, tenant, cast("RootKeyKind", root_key), ask_passphrase, fill)
     except OSError as error:
         raise VaultUnavailable(
             f"The vault can't be created at {target}: {error.strerror}.",
@@ -90,7 +113,12 @@ def initialise(
 
 
 def _create_in_postgres(
-    place: Home, target: Database, tenant: str, root_key: RootKeyKind, ask_passphrase: Callable[[], Secret] | None
+    place: Home,
+    target: Database,
+    tenant: str,
+    root_key: RootKeyKind,
+    ask_passphrase: Callable[[], Secret] | None,
+    fill: Fill,
 ) -> Initialised:
     from vaultctl.store.postgres import PostgresStore, create_schema
 
@@ -102,7 +130,7 @@ def _create_in_postgres(
         save_settings(place, Settings(root_key=config, tenant=tenant, database=str(target)))
         store = PostgresStore(url)
         try:
-            vault_id = found_vault(store, root, tenant=tenant, owner=owner_identity())
+            vault_id = fill(store, root)
         except Conflicted:
             if _holds_vault(target, if_unknown=False):  # somebody else was quicker
                 raise _taken(target) from None
@@ -123,7 +151,12 @@ def _create_in_postgres(
 
 
 def _create_file(
-    place: Home, target: Database, tenant: str, root_key: RootKeyKind, ask_passphrase: Callable[[], Secret] | None
+    place: Home,
+    target: Database,
+    tenant: str,
+    root_key: RootKeyKind,
+    ask_passphrase: Callable[[], Secret] | None,
+    fill: Fill,
 ) -> Initialised:
     path = cast("Path", target.path)
     context = provider_context(place, ask_passphrase)
@@ -134,7 +167,7 @@ def _create_file(
         create_database(aside)
         store = SqliteStore(aside)
         try:
-            vault_id = found_vault(store, root, tenant=tenant, owner=owner_identity())
+            vault_id = fill(store, root)
         finally:
             store.close()
         settle(aside)

@@ -133,6 +133,8 @@ class Event(StrEnum):
     TEAM_ROLE_CHANGED = "team.role_changed"
     ROOT_KEY_ROTATED = "root_key.rotated"
     ROOT_KEY_MOVED = "root_key.moved"
+    VAULT_BACKED_UP = "vault.backed_up"
+    VAULT_RESTORED = "vault.restored"
 
 
 class Identity(Record):

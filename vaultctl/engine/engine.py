@@ -1,8 +1,8 @@
 """The engine of one open vault: runs requests in transactions, one by one or many in one."""
 
 import os
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from vaultctl.crypto.root_keys import RootKey
@@ -19,7 +19,7 @@ from vaultctl.engine.prefetch import prefetch
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Conflicted, Store, StoreTransaction, Where
-from vaultctl.store.rows import LogRow, VaultRow
+from vaultctl.store.rows import KeyRow, LogRow, VaultRow
 
 if TYPE_CHECKING:
     from vaultctl.engine.idempotency import Idempotency
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REAP_BATCH = 200
+
+_SIGNED_AT_ONCE = 50
+"""Logs that get their checkpoints in one transaction."""
 
 BRIEFLY = 0.1
 """Seconds to wait for other writers where nothing depends on it."""
@@ -214,6 +217,8 @@ class Engine:
         def rotate() -> int:
             with self._store.write() as store_tx:
                 tx = self._transaction(store_tx)
+                # Nobody makes a key meanwhile: that takes a log.
+                store_tx.hold([log.tenant for log in store_tx.find(LogRow)])
                 self._keys.require_newest(require_vault(store_tx))  # else the log can't be held
                 tx.hold({VAULT_TENANT})
                 tx.sign_log(VAULT_TENANT)  # while the signing key is wrapped by the root key that is in use
@@ -227,6 +232,20 @@ class Engine:
         count = rerun(rotate)
         self._keys.use(root)
         return count
+
+    @contextmanager
+    def snapshot(self) -> Iterator[tuple[StoreTransaction, VaultRow, RootKey]]:
+        """One moment of the vault, and the root key that opens it.
+
+        Raises:
+            VerificationFailed: It does not open one of the tenants' keys.
+        """
+        with self._store.read() as store_tx:
+            vault = require_vault(store_tx)
+            self._keys.require_root_of(vault)
+            for row in store_tx.find(KeyRow):
+                self._keys.unwrap(row)
+            yield store_tx, vault, self._keys.root
 
     def note(self, event: Event, identity: Identity, details: dict[str, Any]) -> None:
         """Record in the vault's own log what was done to the vault as a whole."""
@@ -257,8 +276,15 @@ class Engine:
                 rerun(lambda: self._sign(self._unsigned), seconds=BRIEFLY)
         self._store.close()
 
-    def _sign(self, tenants: Collection[str]) -> None:
-        with self._store.write(BRIEFLY) as store_tx:
+    def sign_logs(self) -> None:
+        """Make checkpoints of all logs, over all that was committed before."""
+        with self._store.read() as store_tx:
+            tenants = [log.tenant for log in store_tx.find(LogRow, order="tenant")]
+        for at in range(0, len(tenants), _SIGNED_AT_ONCE):
+            rerun(lambda at=at: self._sign(tenants[at : at + _SIGNED_AT_ONCE], None))  # type: ignore[misc]
+
+    def _sign(self, tenants: Collection[str], patience: float | None = BRIEFLY) -> None:
+        with self._store.write(patience) as store_tx:
             tx = self._transaction(store_tx)
             for tenant in tx.hold(tenants):
                 tx.sign_log(tenant)

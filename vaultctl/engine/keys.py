@@ -28,6 +28,9 @@ SIGNING = "signing"
 _PURPOSES = (KEK, MAC, SIGNING)
 _CHECK = b"vaultctl root key"
 
+_AT_ONCE = 100
+"""Keys that are rewrapped before they are sent to the database."""
+
 _LOOK_AGAIN = 5.0
 """Seconds before a root key that could not be had is looked for again."""
 
@@ -79,10 +82,10 @@ class Keys:
         self.require_newest(vault)
         keys = Keys(root, self._random)
         rows = tx.find(KeyRow)
-        for row in rows:
-            binding = _binding(row.tenant, row.purpose, row.version)
-            wrapped = seal(keys._root, binding, unseal(self._root_key, binding, row.wrapped), self._random)
-            tx.update(KeyRow(row.tenant, row.purpose, row.version, wrapped, row.created_at))
+        for number, row in enumerate(rows, start=1):
+            tx.update(keys.rewrap(row, self))
+            if number % _AT_ONCE == 0:
+                tx.flush()
         tx.update(VaultRow(vault.id, vault.created_at, root.id, keys.make_check(vault.id)))
         return len(rows)
 
@@ -92,6 +95,26 @@ class Keys:
             raise Conflict(
                 "The root key was rotated by another process meanwhile.", hint="Look at it: vaultctl root-key show"
             )
+
+    @property
+    def root(self) -> RootKey:
+        """The root key."""
+        return RootKey(self._root.id, self._root.secret)
+
+    def unwrap(self, row: KeyRow) -> bytes:
+        """A tenant's key.
+
+        Raises:
+            VerificationFailed: It does not unwrap.
+            VaultLocked: Another root key wraps it.
+        """
+        return unseal(self._root_key, _binding(row.tenant, row.purpose, row.version), row.wrapped)
+
+    def rewrap(self, row: KeyRow, old: "Keys") -> KeyRow:
+        """A tenant's key that ``old`` unwraps, wrapped by this root key."""
+        secret = old.unwrap(row)
+        wrapped = seal(self._root, _binding(row.tenant, row.purpose, row.version), secret, self._random)
+        return KeyRow(row.tenant, row.purpose, row.version, wrapped, row.created_at)
 
     def use(self, root: RootKey) -> None:
         """Go on with another root key, which all keys are wrapped by now."""
@@ -189,8 +212,7 @@ class Keys:
         tx.insert(KeyRow(tenant, purpose, version, wrapped, tx.now))
 
     def _unwrap(self, row: KeyRow) -> Key:
-        secret = unseal(self._root_key, _binding(row.tenant, row.purpose, row.version), row.wrapped)
-        key = Key(f"{row.purpose}/{row.tenant}", row.version, secret)
+        key = Key(f"{row.purpose}/{row.tenant}", row.version, self.unwrap(row))
         self._unwrapped[row.tenant, row.purpose, row.version] = _Unwrapped(key, row.wrapped)
         return key
 

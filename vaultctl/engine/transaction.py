@@ -213,9 +213,10 @@ class Transaction:
     def _signed(self, row: R) -> R:
         self._require_held(_tenant(row))
         self.writes += 1
-        return self._coded(row)
+        return self.signed(row)
 
-    def _coded(self, row: R) -> R:
+    def signed(self, row: R) -> R:
+        """A row with its authentication code."""
         return msgspec.structs.replace(row, mac=self._mac(row)) if hasattr(row, "mac") else row
 
     def _mac(self, row: Row) -> bytes:
@@ -304,7 +305,7 @@ class Transaction:
         """Make a tenant with its keys and its empty log. TTLs are in seconds."""
         self.writes += 1
         self._keys.create(self._store, tenant)
-        log = self._coded(log_tree.empty(tenant, self.now))
+        log = self.signed(log_tree.empty(tenant, self.now))
         self._store.insert(log)
         self._asked.add(tenant)
         self._logs[tenant] = log
@@ -460,12 +461,12 @@ class Transaction:
         """A head as the vault wrote it; one from before there were trees is given its tree first."""
         if log.mac is not None or not _is_well_formed(log):
             return self._authentic(log)
-        built = self._coded(log_tree.built(self._store, self._keys, log))
+        built = self.signed(log_tree.built(self._store, self._keys, log))
         self._store.update(built)
         return built
 
     def _replace_head(self, log: LogRow) -> None:
-        log = self._logs[log.tenant] = self._coded(log)
+        log = self._logs[log.tenant] = self.signed(log)
         self._store.update(log)
 
 

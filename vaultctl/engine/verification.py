@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import NotAllowed, VerificationFailed
-from vaultctl.domain.records import LogProblem, LogVerification, Role
+from vaultctl.domain.records import Event, LogProblem, LogVerification, Role
 from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.engine import views
 from vaultctl.engine.checkpoints import refuse_agents
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
@@ -91,7 +93,22 @@ class _Verification:
             raise VerificationFailed(
                 "The checkpoint can't be verified: the log's key can't be had.", hint="Restore it from a backup."
             )
-        return open_checkpoint(note.encode(), self._key)
+        try:
+            return open_checkpoint(note.encode(), self._key)
+        except VerificationFailed:
+            for key, size in self._earlier_keys(self._key):
+                with suppress(VerificationFailed):
+                    checkpoint = open_checkpoint(note.encode(), key)
+                    if checkpoint.size <= size:
+                        return checkpoint
+            raise
+
+    def _earlier_keys(self, key: VerifierKey) -> Iterator[tuple[VerifierKey, int]]:
+        """The names that the log's key had before the vault was restored from a backup, and up to which size."""
+        restored = Where("event", "=", Event.VAULT_RESTORED.value)
+        for row in self._tx.find_unchecked(EntryRow, self._here, restored, order="seq", limit=_MOST_PROBLEMS):
+            with suppress(VerificationFailed):
+                yield VerifierKey(str(views.entry(row).details.get("origin")), key.public), row.seq
 
     def _head(self) -> LogRow | None:
         found = self._tx.find_unchecked(LogRow, self._here, limit=1)

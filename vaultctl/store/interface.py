@@ -79,6 +79,10 @@ class StoreTransaction(Protocol):
         """Replace the row that has the same primary key; sent like one that is added."""
         ...
 
+    def flush(self) -> None:
+        """Send what was written, so that not all of it is kept in memory until the end."""
+        ...
+
     def delete(self, row_type: type[Row], *conditions: Where) -> None:
         """Remove the rows that meet all conditions; at least one is needed."""
         ...

@@ -1,5 +1,8 @@
 """The schema, as ordered migrations. Each runs once, in one transaction with the note that it ran.
 
+After the first they only add: tables, indexes, and columns that are NULL at first. A backup of an earlier schema is
+restored into the newest one on the strength of that.
+
 ``BLOB`` and ``BIGINT`` are the only types besides ``TEXT`` that the statements use, so that another database needs
 no more than a renaming.
 """

@@ -446,6 +446,10 @@ class PostgresTransaction:
             raise ValueError("delete needs a condition")
         self._read(row_type, f"DELETE FROM {row_type.table}{clause}", parameters)
 
+    def flush(self) -> None:
+        """Send what was written, so that not all of it is kept in memory until the end."""
+        self.send_pending("SELECT 1", ())
+
     def send_pending(self, last: LiteralString, parameters: Sequence[Any]) -> Any:
         """Send what was written and a last statement; answers the one value that this one returns."""
         return _first(self._send(self._pending.all(), last, parameters))

@@ -271,6 +271,10 @@ class SqliteTransaction:
             raise ValueError("delete needs a condition")
         self._connection.execute(f"DELETE FROM {row_type.table}{clause}", parameters)
 
+    def flush(self) -> None:
+        """Send what was written, so that not all of it is kept in memory until the end."""
+        self.send_pending()
+
     def send_pending(self) -> None:
         """Send what was written."""
         self._send(self._pending.all())

@@ -5,42 +5,38 @@ and the key's id are associated data, so none can be exchanged.
 """
 
 import os
-import unicodedata
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from vaultctl.crypto import passphrases
 from vaultctl.crypto.envelope import KEY_BYTES
+from vaultctl.crypto.passphrases import LANES, MEMORY_KIB, PASSES, SALT_BYTES
 from vaultctl.crypto.root_keys import private_files
 from vaultctl.crypto.root_keys.shape import KEY_ID, KEY_ID_PATTERN, ProviderContext, RootKey
-from vaultctl.domain.errors import InvalidInput, VaultLocked
+from vaultctl.domain.errors import VaultLocked
 from vaultctl.domain.ids import RandomBytes
 from vaultctl.domain.records import json_name
 from vaultctl.domain.secrets import Secret
 
-SHORTEST = 8
-"""Characters that a new passphrase has at least."""
-
 _LIMIT = 4_096
-_SALT_BYTES = 16
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
-_LONGEST = 4_096
 
 
 class _Sealed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename=json_name):
     """The file. The bounds keep a tampered one from taking all memory or time; 8 KiB a lane is Argon2's own."""
 
     key_id: Annotated[str, msgspec.Meta(pattern=f"^{KEY_ID}$")]
-    salt: Annotated[bytes, msgspec.Meta(min_length=_SALT_BYTES, max_length=_SALT_BYTES)]
+    salt: Annotated[bytes, msgspec.Meta(min_length=SALT_BYTES, max_length=SALT_BYTES)]
     nonce: Annotated[bytes, msgspec.Meta(min_length=_NONCE_BYTES, max_length=_NONCE_BYTES)]
     ciphertext: Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES + _TAG_BYTES, max_length=KEY_BYTES + _TAG_BYTES)]
     format: Literal["vaultctl-sealed-root-key-1"] = "vaultctl-sealed-root-key-1"
     kdf: Literal["argon2id"] = "argon2id"
-    passes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 3
-    lanes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 4
-    memory_kib: Annotated[int, msgspec.Meta(ge=8 * 16, le=1_048_576)] = 65_536
+    passes: Annotated[int, msgspec.Meta(ge=1, le=16)] = PASSES
+    lanes: Annotated[int, msgspec.Meta(ge=1, le=16)] = LANES
+    memory_kib: Annotated[int, msgspec.Meta(ge=8 * 16, le=1_048_576)] = MEMORY_KIB
 
     @property
     def associated_data(self) -> bytes:
@@ -140,7 +136,7 @@ def _sealed(root: RootKey, secret: Secret, random: RandomBytes) -> bytes:
     """The content of a file that holds ``root`` under a passphrase."""
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-    unsealed = _Sealed(root.id, random(_SALT_BYTES), random(_NONCE_BYTES), b"")
+    unsealed = _Sealed(root.id, random(SALT_BYTES), random(_NONCE_BYTES), b"")
     sealing_key = _derive(secret, unsealed)
     ciphertext = AESGCM(sealing_key).encrypt(unsealed.nonce, root.key, unsealed.associated_data)
     return msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(unsealed, ciphertext=ciphertext))) + b"\n"
@@ -182,83 +178,18 @@ def _open(sealed: _Sealed, secret: Secret, path: Path) -> RootKey:
 
 
 def _derive(secret: Secret, sealed: _Sealed) -> bytes:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
-
-    try:
-        kdf = Argon2id(
-            salt=sealed.salt,
-            length=KEY_BYTES,
-            iterations=sealed.passes,
-            lanes=sealed.lanes,
-            memory_cost=sealed.memory_kib,
-        )
-        return kdf.derive(_normal(secret).encode())
-    except MemoryError:
-        problem = "There is not enough memory to open the root key with a passphrase."
-        hint = f"It takes {sealed.memory_kib // 1024} MiB."
-    except UnsupportedAlgorithm:
-        problem = "The OpenSSL of this installation has no Argon2id."
-        hint = "Reinstall the Python package cryptography from its wheel."
-    raise VaultLocked(problem, hint=hint)
+    return passphrases.derive(
+        secret, sealed.salt, passes=sealed.passes, lanes=sealed.lanes, memory_kib=sealed.memory_kib
+    )
 
 
 def _new_passphrase(ctx: ProviderContext) -> Secret:
-    secret = _passphrase(ctx)
-    if len(_normal(secret)) < SHORTEST:
-        raise InvalidInput(
-            f"The passphrase is shorter than {SHORTEST} characters.", hint="Take four or more random words."
-        )
-    return secret
+    return passphrases.require_long(_passphrase(ctx))
 
 
 def _passphrase(ctx: ProviderContext) -> Secret:
-    if "VAULT_PASSPHRASE" in ctx.environ:
-        return _checked(ctx.environ["VAULT_PASSPHRASE"], "VAULT_PASSPHRASE")
-    if "VAULT_PASSPHRASE_FILE" in ctx.environ:
-        return _checked(_from_file(ctx.environ["VAULT_PASSPHRASE_FILE"]), "The file that VAULT_PASSPHRASE_FILE names")
-    if ctx.ask_passphrase is None:
-        raise VaultLocked(
-            f"The vault in {ctx.vault_home} opens with a passphrase, and there is nobody to ask.",
-            hint="Set VAULT_PASSPHRASE_FILE to a file that only you can read, or VAULT_PASSPHRASE.",
-        )
-    return _checked(ctx.ask_passphrase().reveal(), "The passphrase")
-
-
-def _checked(text: str, where: str) -> Secret:
-    if not text:
-        raise VaultLocked(f"{where} is empty.", hint="Give the passphrase of this vault.")
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        size = None
-    if size is None:
-        raise VaultLocked(f"{where} is not UTF-8 text.", hint="Save it as UTF-8.")
-    if size > _LONGEST:
-        raise VaultLocked(f"{where} is longer than {_LONGEST} bytes.", hint="Is it the right one?")
-    return Secret(text)
-
-
-def _from_file(name: str) -> str:
-    path = Path(name)
-    try:
-        # May be a pipe, as in VAULT_PASSPHRASE_FILE=<(pass show vault): so it is read as it comes.
-        with open(path, "rb") as file:
-            private_files.require_private(path, os.fstat(file.fileno()).st_mode)
-            content = file.read(_LONGEST + 3)
-    except (OSError, ValueError):
-        content = None
-    if content is None:
-        raise VaultLocked(
-            "The file that VAULT_PASSPHRASE_FILE names can't be read.", hint="Look at its path and owner."
-        )
-    content = content.removesuffix(b"\r\n") if content.endswith(b"\r\n") else content.removesuffix(b"\n")
-    return content.decode("utf-8", "surrogateescape")
-
-
-def _normal(secret: Secret) -> str:
-    # Keyboards and systems spell the same letters differently; NFC as in RFC 8265, section 4.2.2.
-    return unicodedata.normalize("NFC", secret.reveal())
+    nobody = f"The vault in {ctx.vault_home} opens with a passphrase"
+    return passphrases.obtain("VAULT_PASSPHRASE", ctx.environ, ctx.ask_passphrase, nobody)
 
 
 def _id_in(path: Path) -> str | None:
