@@ -43,8 +43,6 @@ def of_type(hint: Any, optional: bool) -> st.SearchStrategy[Any]:
         return st.builds(Policy, default_lease_ttl=st.none() | DURATIONS, max_lease_ttl=st.none() | DURATIONS)
     if hint is AllowedIdentity:
         return st.builds(AllowedIdentity, type=st.just("agent"), name=TEXTS)
-    if hint is int:
-        return st.integers(-(2**62), 2**62)
     return st.from_type(hint)
 
 
