@@ -30,7 +30,7 @@ from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import Identity, IssuedToken, OpenedSession, Page, Role
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import Bearer, Owner, Principal
-from vaultctl.engine.engine import Engine
+from vaultctl.engine.engine import REAP_BATCH, Engine
 from vaultctl.engine.founding import found_vault
 from vaultctl.engine.service import Service
 from vaultctl.store.interface import Store
@@ -56,8 +56,8 @@ class Door(Protocol):
         """Whoever a token says."""
         ...
 
-    def reap(self) -> int:
-        """Let the reaper run once."""
+    def reap(self, limit: int) -> int:
+        """Let the reaper run once, for at most ``limit`` records of each kind."""
         ...
 
     def close(self) -> None:
@@ -83,8 +83,8 @@ class Embedded:
     def connect(self, token: Secret, tenant: str | None) -> Vault:
         return self._vault(Bearer(token_hash(token), tenant))
 
-    def reap(self) -> int:
-        return self.engine.reap()
+    def reap(self, limit: int) -> int:
+        return self.engine.reap(limit)
 
     def close(self) -> None:
         self.engine.close()
@@ -198,8 +198,8 @@ class OverHTTP:
         while self._service._touching:
             time.sleep(0.001)
 
-    def reap(self) -> int:
-        return self._inner.reap()
+    def reap(self, limit: int) -> int:
+        return self._inner.reap(limit)
 
     def close(self) -> None:
         for vault in self._vaults:
@@ -309,9 +309,9 @@ class World:
         """A new session of an agent."""
         return self.connect(agent.sessions.open(id))
 
-    def reap(self) -> int:
-        """Let the reaper run once; answers how much it recorded."""
-        return self._door.reap()
+    def reap(self, limit: int = REAP_BATCH) -> int:
+        """Let the reaper run once, for at most ``limit`` records of each kind; answers how much it recorded."""
+        return self._door.reap(limit)
 
     def close(self) -> None:
         """End the world."""
