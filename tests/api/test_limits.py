@@ -32,9 +32,9 @@ class Reply(NamedTuple):
 class Wire:
     """A connection on which a test can say anything."""
 
-    def __init__(self, server: RunningServer) -> None:
+    def __init__(self, server: RunningServer, source: str = "") -> None:
         host, _, port = server.url.removeprefix("http://").rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), PATIENCE)
+        self.socket = socket.create_connection((host, int(port)), PATIENCE, (source, 0))
         self._file = self.socket.makefile("rb")
 
     def say(self, data: bytes) -> None:
@@ -72,18 +72,18 @@ class Wire:
 
 
 @pytest.fixture
-def connect() -> Iterator[Callable[[RunningServer], Wire]]:
+def connect() -> Iterator[Callable[..., Wire]]:
     with ExitStack() as stack:
 
-        def open_wire(server: RunningServer) -> Wire:
-            wire = Wire(server)
+        def open_wire(server: RunningServer, source: str = "") -> Wire:
+            wire = Wire(server, source)
             stack.callback(wire.close)
             return wire
 
         yield open_wire
 
 
-Connect = Callable[[RunningServer], Wire]
+Connect = Callable[..., Wire]
 
 LIVE = b"GET /v1/health/live HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -310,6 +310,31 @@ def test_more_connections_than_there_is_room_for_are_told_to_come_back(site: Sit
     reply = late.problem()
     assert (reply.status, reply.headers["retry-after"]) == (503, "1")
     assert late.is_closed()
+    first[0].close()
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        again = connect(server)
+        again.say(LIVE)
+        if again.reply().status == 200:
+            return
+        again.close()
+    pytest.fail("a place that became free was not given away")
+
+
+def test_one_source_can_not_take_the_places_of_the_others(site: Site, connect: Connect) -> None:
+    server = site.serve(limits=USUAL._replace(connections=3, connections_of_source=2))
+    first = [connect(server) for _ in range(2)]
+    for wire in first:
+        wire.say(LIVE)
+        assert wire.reply().status == 200
+    for _ in range(5):  # they are told at once, without having asked, and take no place
+        flood = connect(server)
+        reply = flood.problem()
+        assert (reply.status, reply.headers["retry-after"]) == (429, "1")
+        assert flood.is_closed()
+    other = connect(server, source="127.0.0.2")
+    other.say(LIVE)
+    assert other.reply().status == 200
     first[0].close()
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

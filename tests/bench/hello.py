@@ -20,7 +20,7 @@ from vaultctl.api.server import Server
 from vaultctl.api.serving import bind
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.records import CredentialType, Identity, IssuedLease, Lease, LeaseState, Role
+from vaultctl.domain.records import CredentialType, Delivery, Identity, IssuedLease, Lease, LeaseState, Role
 from vaultctl.domain.rules import Caller
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import Bearer
@@ -49,6 +49,7 @@ class _Hello(Service):
             max_expires_at=_NOW + timedelta(days=1),
             renewals=0,
             state=LeaseState.ACTIVE,
+            delivery=Delivery.VALUE,
             token_id=_TOKEN_ID,
         )
         issued = IssuedLease(

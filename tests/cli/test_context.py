@@ -259,6 +259,7 @@ class TestServerStart:
             ["--tls-key", "server.key"],
             ["--tls-cert", "a", "--tls-key", "b", "--allow-plain-http"],
             ["--token-rate", "many"],
+            ["--connections-per-source", "-1"],
             ["--grace", "-1"],
             ["--log-format", "xml"],
         ],

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 
+from tests.bench.server import HELLO
+from tests.load.http_client import Connection
 from tests.load.load import Server, load, missing_from_the_log, run, vault_for_load
 from tests.postgres import Postgres, wait_for
 
@@ -59,3 +61,21 @@ def test_a_failover_of_the_database_loses_nothing_that_was_acknowledged() -> Non
             assert not report.refused
             assert standby.execute("SELECT count(*) FROM entries", name) > entries  # the servers went on by themselves
             assert not missing_from_the_log(home, report)
+
+
+def test_the_benchmark_s_hello_world_answers_like_a_lease() -> None:
+    async def keys(url: str, token: str) -> set[str]:
+        line = Connection(url, token)
+        answer = await line.request("POST", "/v1/leases", {"credentialName": "api-key-0", "ttl": "15m", "purpose": "x"})
+        await line.close()
+        assert answer.status == 201
+        return set(answer.body) | set(answer.body["identity"])
+
+    with vault_for_load() as (home, tokens):
+        servers = [Server(home), Server(home, program=HELLO)]
+        try:
+            lease, hello = (asyncio.run(keys(server.url, tokens.agents[0])) for server in servers)
+        finally:
+            for server in servers:
+                server.stop()
+    assert lease == hello

@@ -10,6 +10,7 @@ from vaultctl.api.answers import Answer, Problem, problem_answer
 from vaultctl.api.exchange import Exchange, Gone, Receive, Scope, Send, random_ids
 from vaultctl.api.limits import Limits
 from vaultctl.api.logs import Log
+from vaultctl.api.sources import Sources
 from vaultctl.api.throttle import FailedAuthentications
 from vaultctl.domain.errors import InternalError, NotAuthenticated, VaultError, VaultUnavailable
 
@@ -22,6 +23,7 @@ class Front(ABC):
 
     def __init__(self, log: Log, limits: Limits, failures: FailedAuthentications | None = None) -> None:
         self.limits = limits
+        self.sources = Sources(limits.connections_of_source)
         self._log = log
         self._ids = random_ids()
         self._failures = failures or FailedAuthentications()

@@ -17,6 +17,7 @@ class Limits(NamedTuple):
         idle_seconds: How long a connection stays open without a request.
         write_seconds: Within which a client takes 64 KiB of what waits for it.
         connections: Above which further ones are told to come back later.
+        connections_of_source: Above which further ones of the same source are closed at once.
         pipelined: Most requests of one connection that wait for one before them.
         streams: Most event streams at a time.
         streams_of_tenant: Most event streams of one tenant at a time.
@@ -33,6 +34,7 @@ class Limits(NamedTuple):
     idle_seconds: float = 60.0
     write_seconds: float = 30.0
     connections: int = 1_000
+    connections_of_source: int = 500
     pipelined: int = 16
     streams: int = 256
     streams_of_tenant: int = 64

@@ -4,10 +4,9 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 
-from vaultctl.api.limits import USUAL
 from vaultctl.api.logs import Log
 from vaultctl.api.options import ServerOptions
-from vaultctl.api.running import connections, listening, run, terms, url_of
+from vaultctl.api.running import limits, listening, run, terms, url_of
 from vaultctl.api.server import Server
 from vaultctl.api.throttle import TokenRates
 from vaultctl.client.embedded import open_engine
@@ -39,7 +38,7 @@ def serve(options: ServerOptions, *, ask_passphrase: Callable[[], Secret] | None
                 log=log,
                 sockets=sockets,
                 tls=tls,
-                limits=USUAL._replace(connections=connections()),
+                limits=limits(options.connections_of_source),
                 rates=TokenRates(options.token_rate),
                 mcp=terms(options, settings, sockets),
             )

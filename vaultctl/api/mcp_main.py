@@ -4,13 +4,12 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 
-from vaultctl.api.limits import USUAL
 from vaultctl.api.logs import Log
 from vaultctl.api.mcp import Callers, MCPPath, RemoteCallers, ServiceCallers
 from vaultctl.api.mcp_app import MCPApplication
 from vaultctl.api.operations import Operations
 from vaultctl.api.options import ServerOptions
-from vaultctl.api.running import connections, listening, run, terms, url_of
+from vaultctl.api.running import limits, listening, run, terms, url_of
 from vaultctl.api.server import Node
 from vaultctl.api.throttle import TokenRates
 from vaultctl.client.embedded import open_engine
@@ -39,18 +38,18 @@ def serve(
         log = Log(options.log_format)
 
         def node() -> Node:
-            limits = USUAL._replace(connections=connections())
+            bounds = limits()
             service: Service | None = None
             callers: Callers
             if engine is not None:
                 service = Service(engine, report=log.unexpected)
-                operations = Operations(service, limits, TokenRates(None))
+                operations = Operations(service, bounds, TokenRates(None))
                 callers = ServiceCallers(service, operations, settings.tenant, settings.agent_name)
             else:
                 callers = RemoteCallers(settings.base_url or "", settings.tenant, settings.agent_name)
-            mcp = MCPPath(callers, terms(options, settings, sockets), limits)
+            mcp = MCPPath(callers, terms(options, settings, sockets), bounds)
             mcp.load()
-            application = MCPApplication(path, mcp, log=log, limits=limits)
+            application = MCPApplication(path, mcp, log=log, limits=bounds)
             return Node(application, service, log=log, sockets=sockets, tls=tls)
 
         run(options, node, log, url_of(options.listen_host, sockets, tls) + path)

@@ -23,6 +23,7 @@ class ServerOptions(NamedTuple):
         tls_key: File with its private key in PEM.
         allow_plain_http: Whether plain HTTP may leave the machine.
         token_rate: Requests a minute of a token that has no limit of its own; None for no limit.
+        connections_of_source: Most connections of one source; None for half of all that there may be.
         grace_seconds: How long a server that was told to stop goes on with what it has accepted.
         log_format: JSON lines for programs, or text for people.
         idle_seconds: How long an agent that speaks MCP may be silent before its leases end.
@@ -37,6 +38,7 @@ class ServerOptions(NamedTuple):
     tls_key: str | None = None
     allow_plain_http: bool = False
     token_rate: int | None = None
+    connections_of_source: int | None = None
     grace_seconds: float = DEFAULT_GRACE
     log_format: LogFormat = "json"
     idle_seconds: float = DEFAULT_IDLE

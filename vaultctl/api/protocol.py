@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from vaultctl.api.answers import Problem, problem_answer
 from vaultctl.api.exchange import source_of
-from vaultctl.domain.errors import InvalidInput
+from vaultctl.domain.errors import InvalidInput, TooManyRequests, VaultError
 
 if TYPE_CHECKING:
     from vaultctl.api.front import Front
@@ -29,6 +29,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._received = 0
         self._in_head = self._in_message = False
         self._turned_away = False
+        self._source = "unknown"
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
 
@@ -37,12 +38,18 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first request's head is awaited from now on."""
         super().connection_made(transport)
+        self._source = source_of(self.client[0]) if self.client else "unknown"
+        if not self._application.sources.enter(self._source):
+            # At once: one that waited for its request would take the place of another source's.
+            self._turn_away(HTTPStatus.TOO_MANY_REQUESTS, "Too many connections.", kind=TooManyRequests)
+            return
         if len(self.connections) > self._limits.connections:
             self.app = self._application.overloaded
         self._await_within(self._limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._application.sources.leave(self._source)
         self._set_deadline(None)
         self._unset_keepalive_if_required()
         if self._write_deadline is not None:
@@ -155,13 +162,15 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self._close()
 
-    def _turn_away(self, status: HTTPStatus | None, message: str = "") -> None:
+    def _turn_away(
+        self, status: HTTPStatus | None, message: str = "", *, kind: type[VaultError] = InvalidInput
+    ) -> None:
         """Close, with a problem if that can still be said: no answer is on its way."""
         if self._turned_away:
             return
         self._turned_away = True
         if status is not None and self._may_speak():
-            problem = problem_answer(Problem(InvalidInput(message), status, ((b"connection", b"close"),)))
+            problem = problem_answer(Problem(kind(message), status, ((b"connection", b"close"),)))
             head = [b"%b: %b\r\n" % header for header in problem.raw_headers()]
             self.transport.write(b"".join([STATUS_LINE[status], *head, b"\r\n", problem.body]))
             self._note(status)
@@ -188,7 +197,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return True
 
     def _note(self, status: int) -> None:
-        self._application.turned_away(status, source_of(self.client[0]) if self.client else "unknown")
+        self._application.turned_away(status, self._source)
 
     def _close(self) -> None:
         if not self.transport.is_closing():

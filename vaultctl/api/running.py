@@ -14,7 +14,7 @@ from ipaddress import ip_address
 import uvloop
 
 from vaultctl import __version__
-from vaultctl.api.limits import USUAL
+from vaultctl.api.limits import USUAL, Limits
 from vaultctl.api.logs import Log, take_over
 from vaultctl.api.options import ServerOptions
 from vaultctl.api.server import Node
@@ -102,7 +102,13 @@ def url_of(host: str, sockets: Sequence[socket.socket], tls: ssl.SSLContext | No
     return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def connections() -> int:
+def limits(connections_of_source: int | None = None) -> Limits:
+    """The usual limits, with as many connections as there may be; half of them for one source, unless it is said."""
+    most = _connections()
+    return USUAL._replace(connections=most, connections_of_source=connections_of_source or max(1, most // 2))
+
+
+def _connections() -> int:
     """How many connections the process may have files for, having asked for more if few are usual here."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)

@@ -49,6 +49,15 @@ def start(
             parser=opt.whole_number("The token rate"),
         ),
     ] = 0,
+    connections_per_source: Annotated[
+        Any,
+        opt.option(
+            "--connections-per-source",
+            metavar="N",
+            help="Most connections from one address, or one IPv6 network of 64 bits; else half of all.",
+            parser=opt.whole_number("The number of connections"),
+        ),
+    ] = 0,
     grace: Grace = 10,
     log_format: LogFormat = None,
     idle: Idle = None,
@@ -80,6 +89,7 @@ def start(
             tls_key=None if tls_key is None else str(tls_key),
             allow_plain_http=allow_plain_http,
             token_rate=token_rate or None,
+            connections_of_source=connections_per_source or None,
             grace_seconds=grace,
             log_format=log_format or ("text" if sys.stderr.isatty() else "json"),
             idle_seconds=idle.total_seconds() if idle else DEFAULT_IDLE,
