@@ -5,6 +5,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pydantic_ai import Agent
+from pydantic_ai.models.instrumented import InstrumentationSettings
 
 from tests.conftest import Clock
 from tests.cortex.stage import ORDERS_DB, SHOPIFY, Stage
@@ -36,3 +41,20 @@ def stage(fast_path: Path, clock: Clock) -> Iterator[Stage]:
         owner.credentials.create("analytics-orders-db", "database-url", ORDERS_DB, allow=["agent:analytics-*"])
         owner.credentials.create("deploy-key", "generic-secret", "the-deploy-key-itself", allow=["agent:deploy-*"])
         yield Stage(home, owner)
+
+
+@pytest.fixture
+def traces() -> Iterator[InMemorySpanExporter]:
+    """What a program that traces everything would export: of pydantic-ai, and of the MCP SDK."""
+    from mcp.shared import _otel
+
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    Agent.instrument_all(InstrumentationSettings(tracer_provider=provider, include_content=True))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(_otel, "_tracer", provider.get_tracer("mcp-python-sdk"))
+    yield exporter
+    patch.undo()
+    Agent.instrument_all(False)
+    provider.shutdown()

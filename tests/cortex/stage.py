@@ -16,6 +16,7 @@ import anyio
 from mcp.server import MCPServer
 from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic_ai import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.messages import ModelMessagesTypeAdapter, ToolReturnPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
@@ -212,9 +213,6 @@ class Stage:
         return self.owner.audit_log.query(events=events, limit=None, **filters)  # type: ignore[arg-type]
 
 
-Reply = Callable[[dict[str, Any]], dict[str, Any]]
-
-
 class Provider:
     """An OpenAI-compatible server of chat completions that says what it was told, and keeps all that it was sent."""
 
@@ -303,3 +301,15 @@ class WireSeen:
         """The same, as what the vault's server says."""
         answer: dict[str, Any] = json.loads(self.told)
         return answer
+
+
+def ref(seen: Any, number: int = 0) -> str:
+    """The reference that the vault answered."""
+    told = seen.returns[number].content if isinstance(seen, Seen) else seen.all_told[number]
+    text: str = json.loads(str(told))["credentialReference"]["ref"]
+    return text
+
+
+def exported(traces: InMemorySpanExporter) -> str:
+    """All that was traced."""
+    return "\n".join(span.to_json() for span in traces.get_finished_spans())

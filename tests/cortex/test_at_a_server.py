@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.serving import serving
-from tests.cortex.stage import SHOPIFY, Script, Seen, Stage, Step, get
-from tests.cortex.test_references import Shop, ref
+from tests.cortex.stage import SHOPIFY, Script, Seen, Stage, Step, get, ref
+from tests.cortex.test_references import Shop
 from vaultctl.client import contexts
 from vaultctl.client.location import locate
 from vaultctl.cortex import CortexAgent

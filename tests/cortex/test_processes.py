@@ -1,6 +1,7 @@
 """Servers that are real processes: how they start, how they fail, and that none is left."""
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.cortex.stage import SHOPIFY, Script, Stage, get
+from tests.cortex.stage import SHOPIFY, Provider, Script, Stage, Step, exported, get, ref
 from vaultctl.cortex import CortexAgent, RunResult, processes, run
+from vaultctl.domain.disclosure import discloses
 from vaultctl.domain.errors import ToolServerFailed
 from vaultctl.domain.records import SessionState
 
@@ -189,6 +192,68 @@ async def test_an_answer_that_is_not_what_the_tool_declares_is_an_error_to_the_m
     result, script = await play(stage, python(act), ("other_act", {}), "Done.")
     assert "does not declare" in script.seen[-1].told
     assert [call.refused for call in result.tool_calls] == [True]
+
+
+async def test_a_real_tool_gets_the_value_and_no_message_log_or_trace_does(
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    traces: InMemorySpanExporter,
+) -> None:
+    """The tool repeats what it was given wherever it can; the model is behind a provider that keeps what it is sent."""
+    caplog.set_level(logging.DEBUG)
+    received = tmp_path / "received"
+    act = f"""
+    import base64
+    key = asked["params"]["arguments"]["key"]
+    with open({str(received)!r}, "a") as file:
+        file.write(key + "\\n")
+    print("to stdout", key, flush=True)
+    print("to stderr", key, file=sys.stderr, flush=True)
+    speak(method="notifications/message", params={{"level": "info", "data": key}})
+    if "fail" in asked["params"]["arguments"]:
+        speak(id=asked["id"], error={{"code": -32000, "message": "denied for " + key, "data": key}})
+    else:
+        texts = [key, base64.b64encode(b"x" + key.encode()).decode(), key.encode().hex(), key[:9], key[9:]]
+        speak(id=asked["id"], result={{"content": [{{"type": "text", "text": text}} for text in texts]}})
+    """
+
+    def use(seen: Any) -> Step:
+        return [("other_act", {"key": ref(seen)}), ("other_act", {"key": ref(seen), "fail": True})]
+
+    def die(seen: Any) -> Step:
+        return "other_act", {"key": ref(seen) + "\n", "fail": True}
+
+    with Provider(get("shopify-api-key"), use, die, "Done.") as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-local")
+        token = stage.token("deploy-agent", "*")
+        agent = CortexAgent(
+            name="deploy-agent",
+            model="openai-chat:local",
+            mcp_servers={**stage.servers(token, VAULT_RESPONSE_FORMAT="reference"), "other": python(act)},
+            reference_tools={"shopify-api-key": ["other.act"]},
+        )
+        launch = Mixed(stage)
+        result = await run.perform(agent.plan(), "Do it.", stage.events.append, launch)
+    assert received.read_text().split() == [SHOPIFY] * 3
+    assert launch.processes[0].last_words == "to stderr ****"
+    told = [message["content"] for message in json.loads(provider.bodies[-1])["messages"] if message["role"] == "tool"]
+    assert any(text.startswith("****") for text in told)
+    assert any("The tool failed: denied for ****" in text for text in told)
+    everything = {
+        "messages": provider.sent,
+        "logs": caplog.text + "".join(repr(record.__dict__) for record in caplog.records),
+        "traces": exported(traces),
+        "output": "".join(capfd.readouterr()) + repr(result) + repr(stage.events),
+        "audit log": repr(stage.audit()),
+    }
+    assert "vault:lease:" in everything["messages"]
+    assert "vault:lease:" in everything["traces"]
+    assert "denied for ****" in everything["traces"]
+    assert {where for where, text in everything.items() if discloses(text, [SHOPIFY])} == set()
 
 
 async def test_the_real_server_serves_a_run_and_leaves_no_process(stage: Stage) -> None:

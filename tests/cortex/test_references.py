@@ -7,7 +7,6 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -15,14 +14,10 @@ from urllib.parse import quote
 import pytest
 from mcp import MCPError
 from mcp.server import MCPServer
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from pydantic_ai import Agent
-from pydantic_ai.models.instrumented import InstrumentationSettings
 
 from tests.conftest import Clock
-from tests.cortex.stage import SHOPIFY, Provider, Script, Seen, Stage, Step, get
+from tests.cortex.stage import SHOPIFY, Provider, Script, Seen, Stage, Step, exported, get, ref
 from vaultctl.cortex import CortexAgent
 from vaultctl.cortex.censor import WITHHELD, Censor
 from vaultctl.domain.disclosure import discloses
@@ -67,34 +62,6 @@ def written(home: Path, text: str) -> list[Path]:
 @pytest.fixture
 def shop(stage: Stage) -> Shop:
     return Shop(stage)
-
-
-@pytest.fixture
-def traces() -> Iterator[InMemorySpanExporter]:
-    """What a program that traces everything would export: of pydantic-ai, and of the MCP SDK."""
-    from mcp.shared import _otel
-
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    Agent.instrument_all(InstrumentationSettings(tracer_provider=provider, include_content=True))
-    patch = pytest.MonkeyPatch()
-    patch.setattr(_otel, "_tracer", provider.get_tracer("mcp-python-sdk"))
-    yield exporter
-    patch.undo()
-    Agent.instrument_all(False)
-    provider.shutdown()
-
-
-def exported(traces: InMemorySpanExporter) -> str:
-    return "\n".join(span.to_json() for span in traces.get_finished_spans())
-
-
-def ref(seen: Any, number: int = 0) -> str:
-    """The reference that the vault answered."""
-    told = seen.returns[number].content if isinstance(seen, Seen) else seen.all_told[number]
-    text: str = json.loads(str(told))["credentialReference"]["ref"]
-    return text
 
 
 def fetch(seen: Any) -> Step:
