@@ -12,7 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 HANDSHAKE, ALONE = "2025-11-25", "2026-07-28"
 LEGACY: Any = "legacy"
-ERAS = pytest_eras = [LEGACY, ALONE]
+ERAS = [LEGACY, ALONE]
 GET = {"name": "shopify-api-key", "purpose": "Fetch orders"}
 GREETING = {
     "protocolVersion": HANDSHAKE,

@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
 
+import httpx
 import pytest
 
 from tests.api.harness import running_server
+from tests.api.speaking_mcp import RawAgent, alone
 from tests.postgres import LENT
 from vaultctl import Vault
 from vaultctl.client.embedded import EmbeddedAdapter
@@ -116,3 +118,24 @@ def test_a_stream_at_one_tells_what_the_other_wrote(nodes: Nodes) -> None:
         stream.close()
     for vault in (here, there, admin_here, admin_there):
         vault.close()
+
+
+def test_an_agent_that_speaks_mcp_is_in_its_session_at_either_and_out_of_both_when_it_ends(nodes: Nodes) -> None:
+    token = nodes.owner.tokens.create(agent="deploy-agent", credentials=["api"])
+    with Vault.connect(base_url=nodes.urls[0], token=token.secret) as vault:
+        opened = vault.sessions.open("cortex_sess_abc123")
+    bearing = {"Authorization": f"Bearer {opened.token.reveal()}"}
+    with ExitStack() as stack:
+        agents = [
+            RawAgent(stack.enter_context(httpx.Client(base_url=url, headers=bearing, timeout=60))) for url in nodes.urls
+        ]
+        message, headers = alone("vault_get_credential", name="api", purpose="Deploy")
+        lease = agents[0].post(message, **headers).json()["result"]["structuredContent"]["leaseId"]
+        message, headers = alone("vault_renew_lease", leaseId=lease)
+        assert not agents[1].post(message, **headers).json()["result"].get("isError")
+        assert nodes.owner.leases.get(lease).identity.session_id == "cortex_sess_abc123"
+        assert agents[1].greet().status_code == 200
+        agents[0].headers = agents[1].headers  # what one node calls a session is nothing to the other
+        assert agents[0].call("vault_list_credentials").status_code == 404
+        nodes.owner.sessions.end("cortex_sess_abc123")
+        assert {agent.call("vault_list_credentials").status_code for agent in agents} == {401}

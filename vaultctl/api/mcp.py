@@ -1,6 +1,9 @@
 """A path on which agents speak MCP: who asks is established here, request by request, before MCP is spoken.
 
 The SDK, which takes a second and much memory to load, is loaded by the first agent whose token counts.
+
+Who has no token gets ``WWW-Authenticate: Bearer``, without the metadata of RFC 9728: that leads a client to the server
+that issues tokens by OAuth, and there is none; people mint the vault's tokens. A client would begin what can't end.
 """
 
 import asyncio
