@@ -390,3 +390,7 @@ def test_a_server_of_a_vault_takes_what_is_about_leases_from_the_environment() -
         lease_settings({"VAULT_AUTO_RENEW": "perhaps"})
     with pytest.raises(InvalidInput, match="VAULT_MAX_TTL"):
         lease_settings({"VAULT_MAX_TTL": "soon"})
+    assert found.response_format == "value"
+    assert lease_settings({"VAULT_RESPONSE_FORMAT": "reference"}).response_format == "reference"
+    with pytest.raises(InvalidInput, match="VAULT_RESPONSE_FORMAT"):
+        lease_settings({"VAULT_RESPONSE_FORMAT": "both"})

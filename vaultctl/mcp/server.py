@@ -24,7 +24,15 @@ from mcp_types import (
 
 import vaultctl
 from vaultctl.domain.durations import Duration
-from vaultctl.domain.errors import Conflict, InvalidInput, NotAuthenticated, NotFound, VaultError
+from vaultctl.domain.errors import (
+    Conflict,
+    InvalidInput,
+    NotAuthenticated,
+    NotFound,
+    VaultError,
+    VaultUnavailable,
+    VerificationFailed,
+)
 from vaultctl.domain.records import Credential, IssuedLease, ResponseFormat
 from vaultctl.domain.text import safe
 from vaultctl.domain.times import rfc3339
@@ -208,6 +216,8 @@ def _claims(context: Context) -> dict[str, str]:
 
 _NEXT_STEPS: tuple[tuple[type[VaultError], str], ...] = (
     (NotAuthenticated, "Ask the person you work for to start the vault's MCP server again, with a valid token."),
+    (VaultUnavailable, "Try again in a moment. If that does not help, tell the person you work for."),
+    (VerificationFailed, "Tell the person you work for: whoever runs the vault has to see to it."),
 )
 _ABOUT_A_NAME: tuple[tuple[type[VaultError], str], ...] = (
     (NotFound, "See vault_list_credentials for what you can use, or ask the person you work for about access."),

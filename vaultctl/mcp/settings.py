@@ -229,21 +229,22 @@ def lease_settings(environment: Mapping[str, str]) -> Settings:
     Raises:
         InvalidInput: A value is malformed.
     """
-    named = {_VARIABLES[key] for key in ("defaultTTL", "maxTTL", "autoRenew", "renewBeforeExpiry")}
+    keys = ("defaultTTL", "maxTTL", "autoRenew", "renewBeforeExpiry", "responseFormat")
+    named = {_VARIABLES[key] for key in keys}
     found = {name: text for name, text in environment.items() if name in named and text}
 
-    def duration(key: str) -> Duration | None:
+    def get(key: str, check: Callable[[str], Any]) -> Any:
         name = _VARIABLES[key]
-        setting = _Setting(found.get(name), Source.ENVIRONMENT)
-        return _checked(key, setting, Duration.parse) if name in found else None
+        return _checked(key, _Setting(found[name], Source.ENVIRONMENT), check) if name in found else None
 
     auto_renew = _VARIABLES["autoRenew"]
     return Settings(
         token=Secret(""),
-        default_ttl=duration("defaultTTL"),
-        max_ttl=duration("maxTTL"),
+        default_ttl=get("defaultTTL", Duration.parse),
+        max_ttl=get("maxTTL", Duration.parse),
         auto_renew=_switch(found.get(auto_renew, "false"), auto_renew),
-        renew_before_expiry=duration("renewBeforeExpiry") or RENEW_BEFORE_EXPIRY,
+        renew_before_expiry=get("renewBeforeExpiry", Duration.parse) or RENEW_BEFORE_EXPIRY,
+        response_format=get("responseFormat", _response_format) or ResponseFormat.VALUE,
     )
 
 
