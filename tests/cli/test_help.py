@@ -28,7 +28,7 @@ def pages(command: Any, parent: Any = None, path: tuple[str, ...] = ()) -> Itera
 
 
 PAGES = dict(pages(root()))
-NOUNS = [path for path, command in PAGES.items() if hasattr(command, "commands")]
+NOUNS = [path for path, command in PAGES.items() if not getattr(command, "invoke_without_command", True)]
 EXAMPLES = [line for command in PAGES.values() for line in command.epilog.splitlines()]
 
 
@@ -101,6 +101,7 @@ def test_every_example_works_as_pasted(stocked: Path, session: str, cli: Cli, tm
                 capture_output=True,
                 text=True,
                 timeout=60,
+                cwd=tmp_path,
             )
             assert done.returncode == 0, f"{example}\n{done.stderr}"
             environment["VAULTCTL_HOME"] = str(stocked)

@@ -1,18 +1,21 @@
 """``vaultctl audit``: what happened, every access and every refusal.
 
-A command of its own; subcommands will make it a group, before whose verbs no filter may stand.
+A command of its own, and a group of others about the log as a whole, whose modules are imported when they are used.
 """
 
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
-from vaultctl.cli.base import invocation, plain_commands, verb
+from vaultctl.cli.base import GlobalOption, Group, global_options, invocation, typer_app
 from vaultctl.cli.columns import Column
 from vaultctl.cli.invocation import Invocation
+from vaultctl.domain.errors import InvalidInput
 from vaultctl.domain.times import parse_moment
 
 if TYPE_CHECKING:
@@ -21,7 +24,53 @@ if TYPE_CHECKING:
     from vaultctl.client import Vault
     from vaultctl.domain.records import AuditEntry
 
-app = plain_commands()
+SUBCOMMANDS = {
+    "checkpoint": ("vaultctl.cli.checkpoint", "A signed checkpoint of the log, to keep elsewhere."),
+    "verify": ("vaultctl.cli.verify", "Prove that nothing in the log was changed, removed or inserted."),
+}
+"""Each subcommand, the module whose ``app`` has it, and its line in the help."""
+
+
+class _Log(Group):
+    """The group, which without a subcommand shows entries."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.params = [*self.params, *global_options()]
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse; without arguments it shows entries, not help."""
+        return super().parse_args(ctx, args or ["--"])
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        """All subcommands."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The subcommand, from its module."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        group: Any = get_command(import_module(SUBCOMMANDS[cmd_name][0]).app)
+        return group.commands[cmd_name]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """The subcommands and their lines."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in SUBCOMMANDS.items()])
+
+
+app = typer_app(
+    "audit",
+    "Show the audit log, oldest entry first: who used what, when, and why.\n\n"
+    "--agent and --session find the whole trail, what others did to it included; --filter asks who acted, strictly.",
+    (
+        "vaultctl audit --session cortex_sess_abc123",
+        "vaultctl audit --agent deploy-agent --event lease.denied --since 24h -o json",
+        "vaultctl audit --filter identity.name=deploy-agent --limit 0 -o csv",
+    ),
+    _Log,
+)
+app.info.subcommand_metavar = "[COMMAND]"
 
 _WHEN = "like 2026-11-23T09:00:00Z, 2026-11-23 or 2h (ago)."
 
@@ -33,13 +82,7 @@ def _moment(what: str) -> Any:
     return parse
 
 
-@verb(
-    app,
-    "audit",
-    "vaultctl audit --session cortex_sess_abc123",
-    "vaultctl audit --agent deploy-agent --event lease.denied --since 24h -o json",
-    "vaultctl audit --filter identity.name=deploy-agent --limit 0 -o csv",
-)
+@app.callback(invoke_without_command=True)
 def audit(
     ctx: typer.Context,
     agent: Annotated[str | None, opt.option("--agent", metavar="NAME", help="The trail of this agent.")] = None,
@@ -76,10 +119,10 @@ def audit(
         bool, opt.option("--follow", help="Go on with new entries until Ctrl-C. With -o json an object a line.")
     ] = False,
 ) -> None:
-    """Show the audit log, oldest entry first: who used what, when, and why.
-
-    --agent and --session find the whole trail, what others did to it included; --filter asks who acted, strictly.
-    """
+    """Show entries; a subcommand does what it says instead."""
+    if ctx.invoked_subcommand is not None:
+        _refuse_filters(ctx)
+        return
     run = invocation(ctx)
     filters: dict[str, Any] = {
         "filter": opt.pairs(filter, "filter"),
@@ -100,6 +143,21 @@ def audit(
     from vaultctl.domain.records import AuditEntry
 
     output.many(run, found, AuditEntry, columns, lambda e: e.id)
+
+
+def _refuse_filters(ctx: typer.Context) -> None:
+    """Refuse what stands before a subcommand, which would not see it.
+
+    Raises:
+        InvalidInput: Something does that is not for every command.
+    """
+    for param in ctx.command.params:
+        source = ctx.get_parameter_source(str(param.name))
+        if not isinstance(param, GlobalOption) and source is not None and source.name == "COMMANDLINE":
+            raise InvalidInput(
+                f"{param.opts[0]} stands before a subcommand, which would not see it.",
+                hint=f"Put options behind the subcommand; see {ctx.command_path} --help.",
+            )
 
 
 def _follow(run: Invocation, vault: "Vault", columns: list[Column], filters: dict[str, Any], limit: int) -> None:

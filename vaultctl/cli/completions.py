@@ -129,6 +129,7 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
     """What may stand in the place of ``incomplete`` after the words ``before``, the program's name left out."""
     with open(COMMANDS_FILE, encoding="utf-8") as file:
         command: Any = json.load(file)
+    everywhere = {name for option in command["options"] for name in option["names"]}
     awaited: Any = None  # the option whose value is the next word
     used: set[str] = set()
     arguments = 0
@@ -163,6 +164,8 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
             if name.startswith(incomplete) and (name.startswith("--") or name == incomplete)
         ]
     if command["commands"]:
+        if used - everywhere:  # filters stand before no subcommand
+            return []
         found = [Candidate(name, below["help"]) for name, below in command["commands"].items()]
         return [c for c in found if c.word.startswith(incomplete)]
     return _starting(command["arguments"][arguments] if arguments < len(command["arguments"]) else [], incomplete)
@@ -186,7 +189,7 @@ def _words(environment: Mapping[str, str]) -> list[str]:
 
 
 def _option(command: Any, name: str) -> Any:
-    unknown: dict[str, Any] = {"names": [], "takes": None}
+    unknown: dict[str, Any] = {"names": [name], "takes": None}
     return next((option for option in command["options"] if name in option["names"]), unknown)
 
 

@@ -37,6 +37,7 @@ from vaultctl.domain.records import (
     Lease,
     LeaseState,
     LogCheckpoint,
+    LogVerification,
     Member,
     OpenedSession,
     Page,
@@ -418,6 +419,18 @@ class AsyncAuditLog(_Noun):
         async with aclosing(entries):
             async for entry in entries:
                 yield entry
+
+    async def verify(
+        self,
+        *,
+        since: str | None = None,
+        against: Sequence[str] = (),
+        key: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> LogVerification:
+        """Check the log as a whole; what is wrong with it is in the answer. Needs the role admin."""
+        request = ask.VerifyLog(since=since, against=tuple(against), key=key, progress=progress)
+        return await self._adapter.perform(request)
 
     async def checkpoint(self) -> LogCheckpoint:
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""

@@ -32,6 +32,7 @@ from vaultctl.domain.records import (
     Lease,
     LeaseState,
     LogCheckpoint,
+    LogVerification,
     Member,
     OpenedSession,
     Page,
@@ -535,6 +536,31 @@ class AuditLog(_Noun):
         return self._adapter.follow(
             replace(request, after_seq=after_seq), poll_seconds=poll_seconds, on_state=on_state or (lambda _: None)
         )
+
+    def verify(
+        self,
+        *,
+        since: str | None = None,
+        against: Sequence[str] = (),
+        key: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> LogVerification:
+        """Check the log as a whole; what is wrong with it is in the answer. Needs the role admin.
+
+        What a server has is downloaded and checked here, as far as that goes: entries against checkpoints. On the vault
+        itself everything that is stored is checked.
+
+        Args:
+            since: A checkpoint's note: what it covers is taken for verified.
+            against: Notes of checkpoints that were kept elsewhere, with which the log has to agree.
+            key: The log's verifier key; if None, the one that the vault says.
+            progress: Is told now and then how many entries were looked at, and how many there are.
+
+        Raises:
+            VerificationFailed: A checkpoint is none of this log, or the key is another's.
+        """
+        request = ask.VerifyLog(since=since, against=tuple(against), key=key, progress=progress)
+        return self._adapter.perform(request)
 
     def checkpoint(self) -> LogCheckpoint:
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""

@@ -303,6 +303,8 @@ class VerifyLog(Request[LogVerification]):
     """A checkpoint, as a note: what it covers is taken for verified."""
     against: tuple[str, ...] = ()
     """Checkpoints that were kept elsewhere, as notes."""
+    key: str | None = None
+    """The log's verifier key, if it is known; else the one that the vault has."""
     progress: Callable[[int, int], None] | None = None
     """Called now and then with how many entries were looked at, and how many there are."""
 

@@ -15,7 +15,7 @@ from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.ledger.checkpoint import Checkpoint, open_checkpoint
 from vaultctl.ledger.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, perfect_root, perfect_subtrees, split_hashes
-from vaultctl.ledger.note import VerifierKey, parse_note
+from vaultctl.ledger.note import VerifierKey, parse_note, parse_verifier_key
 from vaultctl.ledger.tiles import TILE_WIDTH, Tile, Tiles
 from vaultctl.ledger.verification import EntryCheck, Expected, Problem, TreeCheck, disagreeing_hashes, leaf_of
 from vaultctl.store.interface import Where
@@ -50,7 +50,7 @@ class _Verification:
         self._problems: list[Problem] = []
         self._count = 0
         self._checkpoints = 0
-        self._key = self._verifier_key()
+        self._key = self._verifier_key(request.key)
         self._since = None if request.since is None else self._kept(request.since)
         self._against = [self._kept(note) for note in request.against]
 
@@ -76,12 +76,16 @@ class _Verification:
 
     # What there is to go by
 
-    def _verifier_key(self) -> VerifierKey | None:
+    def _verifier_key(self, known: str | None) -> VerifierKey | None:
+        given = None if known is None else parse_verifier_key(known)
         try:
-            return self._tx.verifier_key(self._tenant)
+            stored = self._tx.verifier_key(self._tenant)
         except VerificationFailed as error:
-            self._report(Problem(f"The key that verifies the checkpoints can't be had. {error.message}"))
-            return None
+            self._report(Problem(f"The key that signs the checkpoints can't be had. {error.message}"))
+            return given
+        if given not in (None, stored):
+            self._report(Problem("The vault signs its checkpoints with another key than the one that was given."))
+        return given or stored
 
     def _kept(self, note: str) -> Checkpoint:
         """A checkpoint that was kept elsewhere.
@@ -357,9 +361,14 @@ class _Verification:
             checkpoints=self._checkpoints,
             problem_count=self._count,
             problems=tuple(
-                LogProblem(message=what, first_entry=first, last_entry=last) for what, first, last in self._problems
+                LogProblem(message=what, first_entry=first, last_entry=last)
+                for what, first, last in sorted(self._problems, key=_place)
             ),
         )
+
+
+def _place(problem: Problem) -> tuple[bool, int]:
+    return problem.first is None, problem.first or 0
 
 
 def _in_order(one: Iterator[Expected], other: Iterator[Expected]) -> Iterator[Expected]:

@@ -64,6 +64,9 @@ _decode = msgspec.json.Decoder(float_hook=_no_float).decode
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
+_OTHER_TIME = "its bytes say otherwise than the column time"
+
+
 class EntryCheck:
     """Checks entries in the order of their numbers, each by itself and by the one before."""
 
@@ -77,6 +80,16 @@ class EntryCheck:
 
     def fault(self, row: Stored, seq: int) -> str:
         """What is wrong with the entry that should have the number ``seq``; empty if nothing."""
+        time = row.time
+        found = self._fault(row, seq)
+        if type(time) is not int or found == _OTHER_TIME:
+            return found or _OTHER_TIME
+        if time < self.last_time:
+            found = found or "it is earlier than the one before it"
+        self.last_time = time
+        return found
+
+    def _fault(self, row: Stored, seq: int) -> str:
         body = row.body
         if type(body) is not bytes:
             return "its bytes are not stored as bytes"
@@ -86,7 +99,7 @@ class EntryCheck:
                 return "its bytes are not canonical JSON"
             columns = columns_of(entry)
             tenant, number, timestamp = entry["tenantId"], entry["seq"], entry["timestamp"]
-        except (msgspec.MsgspecError, InternalError, ValueError):
+        except (msgspec.MsgspecError, InternalError, ValueError, RecursionError):
             return "its bytes are not canonical JSON"
         except (AttributeError, KeyError, TypeError):
             return "its bytes are not an audit entry"
@@ -96,12 +109,7 @@ class EntryCheck:
             found = (row.event, row.agent, row.session_id, row.credential_name, row.lease_id)
             differing = [name for name, one, other in zip(Columns._fields, columns, found, strict=True) if one != other]
             return f"its bytes say otherwise than the column {' and '.join(differing)}"
-        time = row.time
-        if type(time) is not int or timestamp != self._shown(time):
-            return "its bytes say otherwise than the column time"
-        earlier = time < self.last_time
-        self.last_time = time
-        return "it is earlier than the one before it" if earlier else ""
+        return "" if type(row.time) is int and timestamp == self._shown(row.time) else _OTHER_TIME
 
     def _shown(self, time: int) -> str:
         if time != self._time or not self._timestamp:
@@ -138,7 +146,7 @@ class TreeCheck:
         self._next = next(expected, None)
         self._report = report
         self._tree = begin or Frontier()
-        self._verified = self._tree.size
+        self._agreed = self._before = self._tree.size
         self._disagreeing = 0
         self.size = self._tree.size
         self.roots: list[bytes] = []
@@ -175,6 +183,13 @@ class TreeCheck:
         self._take(whole)
         self.roots.append(perfect_root(whole))
         self._tree.append_node(TILE_HEIGHT, self.roots[-1])
+
+    def hashed(self, leaves: Sequence[bytes | None]) -> None:
+        """Take in entries of which nothing is known but their hashes: a full tile's, or those behind the last one."""
+        whole = [leaf or b"" for leaf in leaves]
+        self._take(whole)
+        for leaf in whole:
+            self._tree.append(leaf)
 
     def rest(self, leaves: Sequence[bytes | None], frontier: bytes | None) -> None:
         """Take in the entries behind the last full tile, of which the head of the log knows the hashes."""
@@ -223,14 +238,16 @@ class TreeCheck:
         self.size = end
 
     def _compare(self, expected: Expected, tree: Frontier) -> None:
+        if self._agreed < tree.size:
+            self._before = self._agreed
         if tree.root() == expected.checkpoint.root:
             if not self._disagreeing:
-                self._verified = tree.size
+                self._agreed = tree.size
             return
         self._disagreeing += 1
         if self._disagreeing == 1:
             what = f"{expected.name} does not agree with the entries that it is over."
-            self._report(Problem(what, self._verified, tree.size - 1))
+            self._report(Problem(what, self._before, tree.size - 1))
 
 
 def disagreeing_hashes(level: int, roots: Sequence[bytes], tiles: Sequence[bytes | None]) -> Iterator[Problem]:

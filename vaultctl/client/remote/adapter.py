@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from vaultctl.client.adapters import OnState
 from vaultctl.client.remote import transport
@@ -15,7 +15,7 @@ from vaultctl.client.remote.exchange import LARGEST_ANSWER, Answer, Exchange, Lo
 from vaultctl.client.remote.feed import READ_TIMEOUT, Broken, Feed
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError, VaultUnavailable
-from vaultctl.domain.records import AuditEntry
+from vaultctl.domain.records import AuditEntry, LogVerification
 from vaultctl.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class RemoteAdapter:
 
     def perform(self, request: ask.Request[T]) -> T:
         """The answer to ``request``."""
+        if isinstance(request, ask.VerifyLog):
+            return cast("T", self._verify(request))
         exchange = Exchange(self._origin, request, random=os.urandom)
         deadline = time.monotonic() + self._timeout
         while True:
@@ -70,6 +72,18 @@ class RemoteAdapter:
             if pause is None:
                 return exchange.answer()
             self._closed.wait(pause)
+
+    def _verify(self, request: ask.VerifyLog) -> LogVerification:
+        from vaultctl.client.remote.log_verification import verification
+
+        steps = verification(request)
+        wanted = next(steps)
+        while True:
+            try:
+                wanted = steps.send(self.perform(wanted))
+            except StopIteration as end:
+                found: LogVerification = end.value
+                return found
 
     def follow(
         self,

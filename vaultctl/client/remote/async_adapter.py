@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from vaultctl.client.adapters import OnState
 from vaultctl.client.remote import transport
@@ -14,7 +14,7 @@ from vaultctl.client.remote.exchange import LARGEST_ANSWER, Answer, Exchange, Lo
 from vaultctl.client.remote.feed import READ_TIMEOUT, Broken, Feed
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultUnavailable
-from vaultctl.domain.records import AuditEntry
+from vaultctl.domain.records import AuditEntry, LogVerification
 from vaultctl.domain.secrets import Secret
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class AsyncRemoteAdapter:
 
     async def perform(self, request: ask.Request[T]) -> T:
         """The answer to ``request``."""
+        if isinstance(request, ask.VerifyLog):
+            return cast("T", await self._verify(request))
         exchange = Exchange(self._origin, request, random=os.urandom)
         deadline = time.monotonic() + self._timeout
         while True:
@@ -80,6 +82,18 @@ class AsyncRemoteAdapter:
             if pause is None:
                 return exchange.answer()
             await self._pause(pause)
+
+    async def _verify(self, request: ask.VerifyLog) -> LogVerification:
+        from vaultctl.client.remote.log_verification import verification
+
+        steps = verification(request)
+        wanted = next(steps)
+        while True:
+            try:
+                wanted = steps.send(await self.perform(wanted))
+            except StopIteration as end:
+                found: LogVerification = end.value
+                return found
 
     async def follow(
         self,
