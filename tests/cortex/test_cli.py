@@ -161,7 +161,7 @@ def test_a_signal_ends_the_session_and_the_servers(
     provider.steps = [("other_act", {})]
     write()
     agent = json.loads(Path("agent.json").read_text())
-    other = python("import time; time.sleep(600)")
+    other = python("sys.stdin.read()")
     agent["mcpServers"]["other"] = {**other, "args": [*other["args"], str(stage.home)]}
     Path("agent.json").write_text(json.dumps(agent))
     with subprocess.Popen(

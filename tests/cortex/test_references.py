@@ -12,6 +12,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mcp import MCPError
 from mcp.server import MCPServer
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -477,6 +479,21 @@ def test_a_picture_or_a_file_with_a_secret_in_it_is_withheld(censor: Censor) -> 
     blob = {"type": "resource", "resource": {"uri": "file:///x", "blob": data}}
     clean = censor.message(content({"type": "image", "data": data}, blob, text("fine")))
     assert clean == content(text(WITHHELD), text(WITHHELD), text("fine"))
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["id", "result", "error", "params", "x"]), _JSON), st.lists(_JSON | st.text()))
+def test_whatever_holds_no_secret_stays_as_it_is(message: dict[str, Any], parts: list[Any]) -> None:
+    censor = Censor()
+    censor.add(SHOPIFY)
+    for whole in (message, content(*(text(part) if isinstance(part, str) else part for part in parts))):
+        assert censor.message(whole) == whole
 
 
 def test_a_censor_that_knows_nothing_changes_nothing() -> None:

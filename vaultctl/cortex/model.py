@@ -26,10 +26,9 @@ def require_extra() -> None:
     """
     from importlib.util import find_spec
 
-    missing = [name for name in ("pydantic_ai", "openai") if find_spec(name) is None]
-    if missing:
+    if find_spec("pydantic_ai") is None:
         raise VaultUnavailable(
-            f"Cortex needs packages that are not installed: {', '.join(missing)}.",
+            "Cortex needs packages that are not installed: pydantic_ai.",
             hint="Install them: pip install 'vaultctl[cortex]'",
         )
 
@@ -51,7 +50,7 @@ def find(model: "Model | str | None") -> "Model":
     try:
         return infer_model(model)
     except ImportError:
-        provider = str(model).partition(":")[0]
+        provider = str(model).partition(":")[0].partition("-")[0]  # of openai-chat it is openai's
         raise InvalidInput(
             f"The provider {provider} needs a package that is not installed.",
             hint=f"Install it: pip install 'pydantic-ai-slim[{provider}]'",
