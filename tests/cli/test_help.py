@@ -69,6 +69,7 @@ def test_every_example_works_as_pasted(stocked: Path, session: str, cli: Cli, tm
     """In a shell, one after the other, in a vault that has what the guide has, and its server at the usual address."""
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "id_ed25519").write_text(ssh_key())
+    (tmp_path / ".env").write_text(f"SHOPIFY_API_KEY={API_KEY}\n")
     (tmp_path / "backup-passphrase").write_text("correct horse battery\n")
     (tmp_path / "backup-passphrase").chmod(0o600)
     environment = os.environ | {

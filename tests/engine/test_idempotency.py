@@ -81,6 +81,12 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.OpenSession: (agent, lambda: ask.OpenSession()),
         ask.TouchSession: (session, lambda: ask.TouchSession()),
         ask.EndSession: (agent, lambda: ask.EndSession(id=perform(agent, ask.OpenSession()).session.id)),
+        ask.ImportCredentials: (
+            admin,
+            lambda: ask.ImportCredentials(
+                values=tuple(ask.NamedValue(name=n, type=CredentialType.API_KEY, value=value) for n in ("api", "in"))
+            ),
+        ),
         ask.InviteMember: (admin, lambda: ask.InviteMember(email="new@example.com", role=Role.USER)),
         ask.RotateKek: (admin, lambda: ask.RotateKek(id="my-org")),
         ask.CreateCheckpoint: (admin, lambda: ask.CreateCheckpoint()),

@@ -50,6 +50,10 @@ OTHER_FIELDS: dict[str, Any] = {
     "metadata": {"note": "mine"},
     "policy": Policy(),
     "limit": 1_000,
+    "values": (
+        ask.NamedValue(name="own-import", type=CredentialType.GENERIC_SECRET, value=Secret("own-imported-value")),
+    ),
+    "dry_run": False,
     "version": None,
     "cursor": None,
     "ttl": Duration.parse("1h"),
@@ -310,7 +314,14 @@ def test_a_stranger_is_told_the_same_of_what_is_there_as_of_what_never_was(
             assert one.told == other.told, f"{name} learns whether a {kind} is there"
 
 
-CREATING = (ask.CreateCredential, ask.CreateToken, ask.InviteMember, ask.OpenSession, ask.CreateLease)
+CREATING = (
+    ask.CreateCredential,
+    ask.ImportCredentials,
+    ask.CreateToken,
+    ask.InviteMember,
+    ask.OpenSession,
+    ask.CreateLease,
+)
 
 
 @pytest.mark.parametrize("request_type", OPERATIONS, ids=lambda kind: kind.__name__)

@@ -1,5 +1,6 @@
 """``vaultctl credential``: named, typed, versioned secrets."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,6 +14,8 @@ from vaultctl.cli.values import read_value
 from vaultctl.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from vaultctl.client import Vault
     from vaultctl.domain.records import Credential
 
@@ -85,6 +88,7 @@ _LIST = [
     Column("state", lambda c: c.state.value, style=lambda c: "red" if c.state.value == "revoked" else ""),
     Column("allowed", lambda c: _allowed(c) or "by token", wrap=20, detail=1),
     Column("max ttl", lambda c: c.policy.max_lease_ttl, detail=2),
+    Column("expires", lambda c: _expires(c), style=lambda c: _nearness(c), detail=1),
     Column("updated", lambda c: c.updated_at, detail=2),
 ]
 
@@ -104,6 +108,18 @@ _ONE = [
     Column("updated", lambda c: c.updated_at),
     Column("id", lambda c: c.id),
 ]
+
+_CHANGES = {"new": "green", "changed": "yellow", "unchanged": ""}
+
+_IMPORTED = [
+    Column("name", lambda i: i.name),
+    Column("type", lambda i: i.type.value),
+    Column("change", lambda i: i.change, style=lambda i: _CHANGES[i.change]),
+    Column("version", lambda i: i.version or None),
+]
+
+_SOON = 30
+"""Days before its end from which on a certificate or a token is pointed at."""
 
 _VERSIONS = [
     Column("version", lambda v: v.version),
@@ -153,6 +169,46 @@ def create(
             delivery=delivery or "value",
         )
     _print(run, credential)
+
+
+@verb(
+    app,
+    "import",
+    "vaultctl credential import .env --dry-run",
+    "vaultctl credential import .env --prefix shop- --yes",
+)
+def import_file(
+    ctx: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A dotenv file or JSON; - is stdin.", show_default=False)
+    ],
+    prefix: Annotated[str, opt.option("--prefix", metavar="TEXT", help="Comes before each name.")] = "",
+    type: Annotated[
+        str | None,
+        opt.option(
+            "--type",
+            metavar="TYPE",
+            help="Of all that are new; else what each looks like.",
+            autocompletion=opt.values_of("CredentialType"),
+        ),
+    ] = None,
+    yes: opt.Yes = False,
+    dry_run: opt.DryRun = False,
+) -> None:
+    """Store the secrets of a file: SHOPIFY_API_KEY becomes shopify-api-key.
+
+    It takes dotenv files, a JSON object of names and values (also Doppler's), and what HashiCorp Vault (vault kv get
+    -format=json), Infisical (export --format=json) and 1Password (op item get --format json) write. What changes is
+    shown first, values never. Up to 100 values are stored in one step, all or none; of more, what is done is not done
+    again when the command is repeated.
+    """
+    run = invocation(ctx)
+    from vaultctl.cli.importing import import_secrets
+
+    result = import_secrets(run, file, prefix=prefix, type=type, yes=yes, dry_run=dry_run)
+    from vaultctl.domain.records import ImportedCredential
+
+    output.many(run, result, ImportedCredential, _IMPORTED, lambda i: i.name)
 
 
 @verb(app, "list", "vaultctl credential list")
@@ -303,6 +359,24 @@ def delete(ctx: typer.Context, name: opt.Credential, yes: opt.Yes = False, dry_r
         ended = vault.credentials.delete(name)
     run.tell(f"Deleted {name}; {opt.count(ended.leases, 'lease')} ended.")
     output.done(run, ended, name)
+
+
+def _expires(credential: "Credential") -> "datetime | None":
+    """When a certificate or a token ends by itself."""
+    from datetime import datetime
+
+    text = credential.attributes.get("expiresAt")
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _nearness(credential: "Credential") -> str:
+    from datetime import UTC, datetime, timedelta
+
+    expires = _expires(credential)
+    if expires is None:
+        return ""
+    left = expires - datetime.now(UTC)
+    return "red" if left <= timedelta() else "yellow" if left < timedelta(days=_SOON) else ""
 
 
 def _allowed(credential: "Credential") -> list[str]:

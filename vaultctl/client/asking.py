@@ -85,6 +85,21 @@ def update_credential(
     )
 
 
+def import_credentials(
+    values: Mapping[str, tuple[CredentialType | str, str | Secret]], dry_run: bool
+) -> ask.ImportCredentials:
+    """The request of ``credentials.import_values``."""
+    named = (
+        ask.NamedValue(
+            name=name,
+            type=_enum(CredentialType, type, "credential type"),
+            value=value if isinstance(value, Secret) else Secret(value),
+        )
+        for name, (type, value) in values.items()
+    )
+    return ask.ImportCredentials(values=tuple(named), dry_run=dry_run)
+
+
 def rotate_credential(name: str, value: str | Secret) -> ask.RotateCredential:
     """The request of ``credentials.rotate``."""
     return ask.RotateCredential(name=name, value=_secret(value))

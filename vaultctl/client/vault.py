@@ -26,6 +26,7 @@ from vaultctl.domain.records import (
     CredentialVersion,
     Delivery,
     Event,
+    ImportResult,
     IssuedLease,
     IssuedToken,
     KekRotation,
@@ -186,6 +187,20 @@ class Credentials(_Noun):
         return self._adapter.perform(
             asking.create_credential(name, type, value, metadata, default_ttl, max_ttl, allow, delivery)
         )
+
+    def import_values(
+        self, values: Mapping[str, tuple[CredentialType | str, str | Secret]], *, dry_run: bool = False
+    ) -> ImportResult:
+        """Store up to 100 values at once, all or none: new credentials, or new versions where they differ.
+
+        Args:
+            values: Type and value by name. A credential that is there keeps its type.
+            dry_run: Only say what would change.
+
+        Raises:
+            InvalidInput: One of the values is none of its type; the message names it and does not quote it.
+        """
+        return self._adapter.perform(asking.import_credentials(values, dry_run))
 
     def list(self) -> "builtins.list[Credential]":
         """Credentials by name: all of the tenant for humans, those that it may lease for an agent."""

@@ -107,6 +107,7 @@ class Event(StrEnum):
     CREDENTIAL_CREATED = "credential.created"
     CREDENTIAL_UPDATED = "credential.updated"
     CREDENTIAL_ROTATED = "credential.rotated"
+    CREDENTIAL_COMPARED = "credential.compared"
     CREDENTIAL_REVOKED = "credential.revoked"
     CREDENTIAL_DELETED = "credential.deleted"
     LEASE_CREATED = "lease.created"
@@ -386,6 +387,25 @@ class Tenant(Record):
     default_lease_ttl: Duration
     max_lease_ttl: Duration
     created_at: datetime
+
+
+Change = Literal["new", "changed", "unchanged"]
+
+
+class ImportedCredential(Record, omit_defaults=False):
+    """What an import did with a value, or would do."""
+
+    name: str
+    type: CredentialType
+    change: Change
+    version: int
+    """The version that is current now; 0 of one that is not there yet."""
+
+
+class ImportResult(Record, omit_defaults=False):
+    """What an import came to, in the order of its values."""
+
+    items: tuple[ImportedCredential, ...]
 
 
 class Member(Record):

@@ -20,6 +20,7 @@ from vaultctl.domain.records import (
     CredentialVersion,
     Delivery,
     Event,
+    ImportResult,
     IssuedLease,
     IssuedToken,
     KekRotation,
@@ -46,6 +47,7 @@ from vaultctl.domain.secrets import Secret
 
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
+MOST_IMPORTED = 100
 
 
 Answer = TypeVar("Answer", covariant=True)
@@ -65,6 +67,22 @@ class CreateCredential(Request[Credential]):
     value: Secret
     metadata: dict[str, str] = msgspec.field(default_factory=dict)
     policy: Policy = Policy()
+
+
+class NamedValue(Record):
+    """A value that is imported, with the name and the type that it gets."""
+
+    name: str
+    type: CredentialType
+    value: Secret
+
+
+class ImportCredentials(Request[ImportResult]):
+    """Store many values at once, all or none: as new credentials, or as new versions where they differ."""
+
+    values: tuple[NamedValue, ...]
+    dry_run: bool = False
+    """Only say what would change."""
 
 
 class ListCredentials(Request[Page[Credential]]):

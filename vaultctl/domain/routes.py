@@ -52,6 +52,7 @@ def _route(method: Method, path: str, answer: Any, status: int = 200, **query: s
 
 ROUTES: dict[type[ask.Request[Any]], Route] = {
     ask.CreateCredential: _route("POST", "/credentials", records.Credential, 201),
+    ask.ImportCredentials: _route("POST", "/credentials/import", records.ImportResult),
     ask.ListCredentials: _route("GET", "/credentials", Page[records.Credential]),
     ask.GetCredential: _route("GET", "/credentials/{name}", records.Credential),
     ask.UpdateCredential: _route("PATCH", "/credentials/{name}", records.Credential),

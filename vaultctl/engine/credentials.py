@@ -34,6 +34,7 @@ from vaultctl.domain.rules import (
     require_role,
     revoked_credential,
 )
+from vaultctl.domain.secrets import Secret
 from vaultctl.domain.text import check_metadata
 from vaultctl.engine import credential_types, leases, paging, views
 from vaultctl.engine.catalogue import find_credential, is_reachable, near_names
@@ -54,10 +55,8 @@ def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCreden
     refuse_disclosure(tx, caller, (*metadata, *metadata.values()), Event.ACCESS_DENIED)
     _check_policy(request.policy)
     _refuse_identities(tx, caller, request.policy.allowed_identities)
-    value = credential_types.clean(request.type, request.value.reveal())
-    attributes = credential_types.validate(request.type, value)
+    value, attributes = checked_value(caller, request.name, request.type, request.value, metadata)
     _check_delivery(request.policy.delivery, value)
-    _refuse_value_in_text(caller, request.name, metadata, credential_types.fragments(request.type, value))
     if tx.get(CredentialRow, caller.tenant, request.name) is not None:
         raise AlreadyExists(
             f"There is a credential {request.name!r} already.",
@@ -157,10 +156,8 @@ def rotate_credential(tx: Transaction, caller: Caller, request: ask.RotateCreden
     """Store a new version of the value."""
     _require(tx, caller, Role.MANAGER, request.name)
     row = _changeable(tx, caller, request.name)
-    type = CredentialType(row.type)
-    value = credential_types.clean(type, request.value.reveal())
-    attributes = credential_types.validate(type, value)
-    _refuse_value_in_text(caller, row.name, json.loads(row.metadata), credential_types.fragments(type, value))
+    metadata = json.loads(row.metadata)
+    value, attributes = checked_value(caller, row.name, CredentialType(row.type), request.value, metadata)
     return _add_version(tx, caller, row, value, attributes)
 
 
@@ -212,6 +209,28 @@ def delete_credential(tx: Transaction, caller: Caller, request: ask.DeleteCreden
     ended = leases.revoke_all(tx, caller.identity, "credential deleted", _leases_of(row))
     _audit(tx, caller, Event.CREDENTIAL_DELETED, row, {"version": row.version, "leases": ended})
     return Revocation(leases=ended)
+
+
+def named(tx: Transaction, caller: Caller, name: str) -> CredentialRow | None:
+    """The credential of a name that a human gives; None if there is none. Of agents nobody asks."""
+    check_name(name, "credential")
+    refuse_disclosure(tx, caller, (name,), Event.ACCESS_DENIED)
+    return find_credential(tx, caller, name)
+
+
+def checked_value(
+    caller: Caller, name: str, type: CredentialType, value: Secret, metadata: dict[str, str]
+) -> tuple[str, dict[str, str]]:
+    """A value as it is stored, and its attributes.
+
+    Raises:
+        InvalidInput: It is none of the type.
+        Refused: It is in the name or in the metadata.
+    """
+    text = credential_types.clean(type, value.reveal())
+    attributes = credential_types.validate(type, text)
+    _refuse_value_in_text(caller, name, metadata, credential_types.fragments(type, text))
+    return text, attributes
 
 
 def _is_visible(caller: Caller, row: CredentialRow) -> bool:

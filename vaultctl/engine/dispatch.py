@@ -57,6 +57,7 @@ def _load(module: str, function: str) -> _Function:
 
 OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.CreateCredential: Operation("credential.create", "credentials", "create_credential", writes=True),
+    ask.ImportCredentials: Operation("credential.import", "importing", "import_credentials", writes=True),
     ask.ListCredentials: Operation("credential.list", "credentials", "list_credentials", writes=False),
     ask.GetCredential: Operation("credential.get", "credentials", "get_credential", writes=False),
     ask.UpdateCredential: Operation("credential.update", "credentials", "update_credential", writes=True),

@@ -15,6 +15,7 @@ from vaultctl.crypto.envelope import Binding, Key, seal, unseal
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import Conflict, InvalidInput, VerificationFailed
 from vaultctl.domain.records import (
+    ImportResult,
     IssuedLease,
     IssuedToken,
     LogCheckpoint,
@@ -26,6 +27,7 @@ from vaultctl.domain.records import (
 from vaultctl.domain.rules import ANSWER_KEPT, IDEMPOTENCY_KEPT, Caller, require_role
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import micros_of
+from vaultctl.domain.wire import decode_json, to_json
 from vaultctl.engine import checkpoints, credentials, leases, redemption, sessions, tenants, tokens
 from vaultctl.engine.authentication import Bearer, Principal
 from vaultctl.engine.refusals import refuse_if
@@ -149,6 +151,8 @@ def _kept(answer: Any) -> tuple[str, tuple[Secret, ...]]:
             made, secrets = {"id": answer.token.id}, (answer.secret,)
         case OpenedSession():
             made, secrets = {"id": answer.session.id}, (answer.token, answer.redeem_token)
+        case ImportResult():
+            made = {"id": to_json(answer).decode()}
         case Revocation():
             made = {"leases": answer.leases, "sessions": answer.sessions}
         case LogCheckpoint():
@@ -182,6 +186,9 @@ def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Ma
             return checkpoints.create_checkpoint(tx, caller, request)
         case ask.CreateTenant() | ask.UpdateTenant():
             return tenants.get_tenant(tx, caller, ask.GetTenant(id=made.id))
+        case ask.ImportCredentials():
+            refuse_if(caller, require_role(caller, Role.MANAGER))
+            return decode_json(made.id.encode(), ImportResult)
         case ask.RotateKek():
             return tenants.kek_rotation(tx, caller, made.id)
         case ask.CreateCredential() | ask.UpdateCredential() | ask.RotateCredential() | ask.RollbackCredential():
