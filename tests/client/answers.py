@@ -16,6 +16,7 @@ LEASE: dict[str, Any] = {
     "expiresAt": "2026-11-24T12:15:00.000000Z",
     "maxExpiresAt": "2026-11-24T13:00:00.000000Z",
     "renewals": 0,
+    "delivery": "value",
     "state": "active",
 }
 ISSUED_LEASE = LEASE | {"type": "api-key", "value": VALUE, "attributes": {}}
