@@ -15,6 +15,8 @@ from tests.cli.conftest import API_KEY, DATABASE_URL, PATIENCE, VAULTCTL, Cli, T
 from tests.cli.serving import serving
 from vaultctl.client import Vault
 from vaultctl.domain.errors import ExitStatus
+from vaultctl.domain.secrets import Secret
+from vaultctl.run.running import run as run_with
 
 KEY = "--credential=KEY=shopify-api-key"
 
@@ -134,7 +136,7 @@ def test_a_signal_is_handed_on(number: signal.Signals, stocked: Path, owner: Vau
 
 
 def test_a_command_that_dies_of_the_signal_has_its_lease_released(stocked: Path, owner: Vault) -> None:
-    process = start(KEY, "--", "sh", "-c", "echo ready; read wait")
+    process = start(KEY, "--", "sh", "-c", "echo ready; exec sleep 60")
     line_of(process)
     process.terminate()
     process.communicate(timeout=PATIENCE)
@@ -178,14 +180,24 @@ def test_ctrl_c_reaches_the_command_once_and_its_answer_counts(stocked: Path, ow
 
 
 def test_a_second_request_to_stop_does_not_wait_for_a_vault_that_hangs() -> None:
-    from vaultctl.run.child import Interrupted, deferring_stops
-
-    with deferring_stops() as stops:
+    def hang(_: Secret | None) -> Vault:
+        signal.raise_signal(signal.SIGINT)  # waits for the vault
         signal.raise_signal(signal.SIGTERM)
-        with pytest.raises(Interrupted):
-            stops.check()
-        with pytest.raises(Interrupted):
-            signal.raise_signal(signal.SIGINT)
+        raise AssertionError("still waiting")
+
+    handler = signal.getsignal(signal.SIGTERM)
+    assert run_with(["true"], {}, open_vault=hang, warn=print) == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_a_request_to_stop_while_leasing_stops_before_the_command_and_releases(stocked: Path, owner: Vault) -> None:
+    def opens(_: Secret | None) -> Vault:
+        signal.raise_signal(signal.SIGINT)
+        return Vault.embedded()
+
+    assert run_with(["touch", str(stocked / "ran")], {"KEY": "shopify-api-key"}, open_vault=opens, warn=print) == 130
+    assert not (stocked / "ran").exists()
+    assert owner.leases.list() == []
 
 
 NOISE = bytes(range(256)) * 40

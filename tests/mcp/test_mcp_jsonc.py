@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vaultctl.mcp.jsonc import Malformed, parse, put_in, take_out, undo
@@ -151,6 +151,7 @@ def files(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(["", "\ufeff"])) + draw(SPACE) + root + draw(SPACE)
 
 
+@settings(max_examples=60)
 @given(files() | st.sampled_from(["", "\n", "\ufeff", " \r\n"]))
 def test_any_file_has_the_member_then_and_is_as_it_was_afterwards(text: str) -> None:
     before: dict[str, Any] = parse(text).plain if text.strip("\ufeff \r\n") else {}
@@ -160,6 +161,7 @@ def test_any_file_has_the_member_then_and_is_as_it_was_afterwards(text: str) -> 
     assert undo(edited.text, edited.insertions) == text
 
 
+@settings(max_examples=60)
 @given(files())
 def test_a_member_is_taken_out_of_any_file_and_nothing_else_is(text: str) -> None:
     before = parse(text).plain

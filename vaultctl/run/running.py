@@ -44,17 +44,17 @@ def run(
     Raises:
         VaultError: A credential can't be had, or the command not be started. All leases are released.
     """
-    with deferring_stops() as stops:
-        loans = Loans.open(open_vault, warn)
-        try:
-            issued = _take_all(loans, wanted, ttl, purpose or _purpose_of(command), stops)
-            status = _run_child(command, issued, loans, stops, redact=redact)
-        except Interrupted as interrupted:
-            status = 128 + interrupted.number
-        finally:
-            stops.forget()
-            _release(loans, warn)
-    return status
+    try:
+        with deferring_stops() as stops:
+            loans = Loans.open(open_vault, warn)
+            try:
+                issued = _take_all(loans, wanted, ttl, purpose or _purpose_of(command), stops)
+                return _run_child(command, issued, loans, stops, redact=redact)
+            finally:
+                stops.forget()
+                _release(loans, warn)
+    except Interrupted as interrupted:
+        return 128 + interrupted.number
 
 
 def _take_all(
