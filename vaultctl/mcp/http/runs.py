@@ -13,7 +13,6 @@ owner, which the vault has judged for each of them. What MCP calls a session is 
 """
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -101,9 +100,8 @@ class Run:
 class Runs:
     """All runs of this server. Belongs to the event loop in which it is first used."""
 
-    def __init__(self, terms: Terms, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, terms: Terms) -> None:
         self._terms = terms
-        self._monotonic = monotonic
         self._runs: set[Run] = set()
         self._of_token: Counter[tuple[str, str]] = Counter()
         self._of_tenant: Counter[str] = Counter()
@@ -150,7 +148,7 @@ class Runs:
 
     def use(self, run: Run) -> None:
         """Note that somebody asks something of ``run``."""
-        run.last_used = self._monotonic()
+        run.last_used = self._terms.monotonic()
 
     def end_soon(self, run: Run) -> "asyncio.Task[bool]":
         """Begin to end ``run``, which goes on whoever waits for it; answers whether the vault did all of it."""
@@ -180,7 +178,7 @@ class Runs:
 
     def sweep(self) -> None:
         """Begin to end the runs whose client is gone, or whose session is over."""
-        oldest = self._monotonic() - self._terms.idle_seconds
+        oldest = self._terms.monotonic() - self._terms.idle_seconds
         for run in tuple(self._runs):
             if run.session.is_over or (not run.streams and run.last_used <= oldest):
                 self.end_soon(run)
@@ -213,7 +211,7 @@ class Runs:
         except BaseException:
             self._discount(owner)
             raise
-        run = Run(owner, session, self._monotonic())
+        run = Run(owner, session, self._terms.monotonic())
         self._runs.add(run)
         if self._is_stopping:
             self.end_soon(run)

@@ -1,5 +1,7 @@
 """How a server serves MCP over HTTP."""
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from vaultctl.domain.secrets import Secret
@@ -19,6 +21,7 @@ class Terms(NamedTuple):
         runs: Most runs at a time.
         runs_of_tenant: Most of one tenant.
         runs_of_token: Most of one token.
+        monotonic: The clock by which silence is measured.
     """
 
     settings: Settings = Settings(token=Secret(""))
@@ -29,3 +32,4 @@ class Terms(NamedTuple):
     runs: int = 1_024
     runs_of_tenant: int = 256
     runs_of_token: int = 128
+    monotonic: Callable[[], float] = time.monotonic
