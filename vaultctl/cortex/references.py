@@ -2,6 +2,7 @@
 
 A value goes into the arguments of a tool that is listed for its credential, beneath the message history and the traces,
 and nowhere else. It is redeemed when it is first needed, and put in only while the vault says that the lease lives.
+Since a value that was delivered works until it is rotated, it is masked in what tools say until the run ends.
 """
 
 import asyncio
