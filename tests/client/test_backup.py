@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.serving import serving
 from vaultctl import Vault
 from vaultctl.client.backup import VARIABLE, back_up, restore
 from vaultctl.client.doctor import diagnose
@@ -21,7 +22,6 @@ from vaultctl.client.setup import initialise
 from vaultctl.crypto import passphrases
 from vaultctl.crypto.authenticity import row_mac
 from vaultctl.crypto.sealed_stream import SealedReader, SealedWriter
-from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import (
     AlreadyExists,
     InvalidInput,
@@ -30,7 +30,7 @@ from vaultctl.domain.errors import (
     VaultUnavailable,
     VerificationFailed,
 )
-from vaultctl.domain.records import LogCheckpoint, LogVerification
+from vaultctl.domain.records import LogCheckpoint
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine import archive
 from vaultctl.engine.authentication import VAULT_TENANT
@@ -111,10 +111,6 @@ def checkpoint_of(home: Path, tenant: str) -> LogCheckpoint:
         return owner.audit_log.checkpoint()
 
 
-def verify(owner: Vault, *notes: str) -> LogVerification:
-    return owner._adapter.perform(ask.VerifyLog(against=notes))
-
-
 def test_a_checkpoint_that_was_kept_elsewhere_still_verifies_what_it_covers(home: Path, fast_path: Path) -> None:
     fill(home)
     kept = checkpoint_of(home, "my-org")
@@ -131,10 +127,19 @@ def test_a_checkpoint_that_was_kept_elsewhere_still_verifies_what_it_covers(home
         assert after.origin != kept.origin
         assert after.size > kept.size
         with Vault.embedded(home=restored) as owner:
-            found = verify(owner, kept.note, after.note)
+            found = owner.audit_log.verify(against=[kept.note, after.note], key=kept.verifier_key)
             assert (found.verified, found.problems) == (True, ())
-            with pytest.raises(VerificationFailed):
-                verify(owner, beyond.note)
+            with pytest.raises(VerificationFailed, match="restored with"):
+                owner.audit_log.verify(against=[beyond.note])
+            token = owner.tokens.create(human="auditor@example.com", role="admin").secret
+    with (
+        serving(cwd=fast_path, VAULTCTL_HOME=str(newest)) as server,
+        Vault.connect(base_url=server.base_url, token=token) as auditor,
+    ):
+        found = auditor.audit_log.verify(against=[kept.note], key=kept.verifier_key)
+        assert (found.verified, found.problems) == (True, ())
+        with pytest.raises(VerificationFailed, match="restored with"):
+            auditor.audit_log.verify(against=[beyond.note])
 
 
 def test_everything_comes_back_but_what_was_handed_out(home: Path, fast_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The root key is rotated and moved under a vault that is in use, and only its owner's files say so."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -246,3 +247,25 @@ def test_a_database_that_names_a_key_which_does_not_open_all_loses_none(home: Pa
     store.close()
     assert value_in(home) == VALUE
     assert len(names_in(home)) == 4
+
+
+def test_nodes_on_postgresql_go_on_once_they_have_the_new_key(fast_path: Path, postgres_url: str) -> None:
+    one, other = fast_path / "one", fast_path / "other"
+    initialise(tenant="my-org", home=one, root_key="file", database=postgres_url)
+    with Vault.embedded(home=one) as owner:
+        owner.credentials.create("api", "generic-secret", VALUE)
+    shutil.copytree(one, other)
+    with Vault.embedded(home=other) as running:
+        assert running.leases.create("api").value.reveal() == VALUE
+        rotated = rotate_root_key(home=one)
+        assert rotated.in_use
+        assert running.leases.create("api").value.reveal() == VALUE  # by what it has unwrapped
+        with pytest.raises(VaultLocked, match="does not belong"):
+            running.tenants.create("new")
+    with pytest.raises(VaultLocked):
+        value_in(other)
+    with pytest.raises(VaultLocked):
+        rotate_root_key(home=other)
+    for name in ("config.json", "root.key"):
+        shutil.copy(one / name, other / name)
+    assert value_in(other) == value_in(one) == VALUE

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import TypeVar
 
 from vaultctl.domain import requests as ask
@@ -13,7 +14,7 @@ from vaultctl.engine import views
 from vaultctl.engine.checkpoints import refuse_agents
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
-from vaultctl.ledger.checkpoint import Checkpoint, open_checkpoint
+from vaultctl.ledger.checkpoint import Checkpoint, EarlierLog, key_now, open_checkpoint, open_kept_checkpoint
 from vaultctl.ledger.merkle import EMPTY_ROOT, HASH_BYTES, Frontier, perfect_root, perfect_subtrees, split_hashes
 from vaultctl.ledger.note import VerifierKey, parse_note, parse_verifier_key
 from vaultctl.ledger.tiles import TILE_WIDTH, Tile, Tiles
@@ -83,6 +84,8 @@ class _Verification:
         except VerificationFailed as error:
             self._report(Problem(f"The key that signs the checkpoints can't be had. {error.message}"))
             return given
+        if given is not None:
+            given = key_now(given, stored.name, self._earlier)
         if given not in (None, stored):
             self._report(Problem("The vault signs its checkpoints with another key than the one that was given."))
         return given or stored
@@ -97,22 +100,17 @@ class _Verification:
             raise VerificationFailed(
                 "The checkpoint can't be verified: the log's key can't be had.", hint="Restore it from a backup."
             )
-        try:
-            return open_checkpoint(note.encode(), self._key)
-        except VerificationFailed:
-            for key, size in self._earlier_keys(self._key):
-                with suppress(VerificationFailed):
-                    checkpoint = open_checkpoint(note.encode(), key)
-                    if checkpoint.size <= size:
-                        return checkpoint
-            raise
+        return open_kept_checkpoint(note.encode(), self._key, self._earlier)
 
-    def _earlier_keys(self, key: VerifierKey) -> Iterator[tuple[VerifierKey, int]]:
-        """The names that the log's key had before the vault was restored from a backup, and up to which size."""
+    @cached_property
+    def _earlier(self) -> list[EarlierLog]:
+        """The logs that go on in this one, since the vault was restored from a backup."""
         restored = Where("event", "=", Event.VAULT_RESTORED.value)
+        earlier = []
         for row in self._tx.find_unchecked(EntryRow, self._here, restored, order="seq", limit=_MOST_PROBLEMS):
             with suppress(VerificationFailed):
-                yield VerifierKey(str(views.entry(row).details.get("origin")), key.public), row.seq
+                earlier.append(EarlierLog(str(views.entry(row).details.get("origin")), row.seq))
+        return earlier
 
     def _head(self) -> LogRow | None:
         found = self._tx.find_unchecked(LogRow, self._here, limit=1)

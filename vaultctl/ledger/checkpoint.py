@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from vaultctl.domain.errors import VerificationFailed
@@ -74,3 +75,41 @@ def open_checkpoint(note: bytes, key: VerifierKey) -> Checkpoint:
             f"The checkpoint is of the log {checkpoint.origin}, not of {key.name}.", hint="Name that log's own."
         )
     return checkpoint
+
+
+class EarlierLog(NamedTuple):
+    """A log that goes on in another one, since its vault was restored from a backup.
+
+    Attributes:
+        origin: Its name.
+        size: How many entries of it the other one has.
+    """
+
+    origin: str
+    size: int
+
+
+def open_kept_checkpoint(note: bytes, key: VerifierKey, earlier: Iterable[EarlierLog]) -> Checkpoint:
+    """The checkpoint in a note that was kept elsewhere: of the log itself, or of one that goes on in it.
+
+    The key is the same one under each of the names.
+
+    Raises:
+        VerificationFailed: It is no checkpoint, of another log, over more than went on, or not signed by ``key``.
+    """
+    name = note.partition(b"\n")[0]
+    for log in earlier:
+        if log.origin.encode() == name:
+            checkpoint = open_checkpoint(note, VerifierKey(log.origin, key.public))
+            if checkpoint.size > log.size:
+                raise VerificationFailed(
+                    f"The checkpoint is over {checkpoint.size} entries, and the log was restored with {log.size}.",
+                    hint="What it is over besides was written after the backup: only the vault of then has it.",
+                )
+            return checkpoint
+    return open_checkpoint(note, key)
+
+
+def key_now(key: VerifierKey, origin: str, earlier: Iterable[EarlierLog]) -> VerifierKey:
+    """A key that was kept elsewhere, under the name that the log has by now."""
+    return VerifierKey(origin, key.public) if any(key.name == log.origin for log in earlier) else key

@@ -12,10 +12,10 @@ import msgspec
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InternalError, VerificationFailed
-from vaultctl.domain.records import AuditEntry, LogProblem, LogVerification
+from vaultctl.domain.records import AuditEntry, Event, LogProblem, LogVerification
 from vaultctl.domain.times import rfc3339
 from vaultctl.ledger.canonical import canonical_json
-from vaultctl.ledger.checkpoint import open_checkpoint
+from vaultctl.ledger.checkpoint import EarlierLog, key_now, open_checkpoint, open_kept_checkpoint
 from vaultctl.ledger.merkle import leaf_hash
 from vaultctl.ledger.note import parse_verifier_key
 from vaultctl.ledger.tiles import TILE_WIDTH
@@ -29,11 +29,16 @@ def verification(request: ask.VerifyLog) -> Generator[ask.Request[Any], Any, Log
         VerificationFailed: A checkpoint is none of this log.
     """
     made = yield ask.CreateCheckpoint()
-    key = parse_verifier_key(request.key or made.verifier_key)
-    newest = open_checkpoint(made.note.encode(), key)
     kept = [*request.against, *([request.since] if request.since else [])]
+    key = parse_verifier_key(request.key or made.verifier_key)
+    earlier: list[EarlierLog] = []
+    if key.name != made.origin or not all(note.startswith(f"{made.origin}\n") for note in kept):
+        restorations = yield ask.QueryAudit(events=(Event.VAULT_RESTORED,), after_seq=-1)
+        earlier = [EarlierLog(str(entry.details.get("origin")), entry.seq) for entry in restorations.items]
+        key = key_now(key, made.origin, earlier)
+    newest = open_checkpoint(made.note.encode(), key)
     name = "The checkpoint that was kept elsewhere"
-    expected = [Expected(open_checkpoint(note.encode(), key), name) for note in kept]
+    expected = [Expected(open_kept_checkpoint(note.encode(), key, earlier), name) for note in kept]
     expected.append(Expected(newest, "The newest checkpoint"))
     expected.sort(key=lambda one: one.checkpoint.size)
     problems: list[Problem] = []
