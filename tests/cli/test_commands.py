@@ -334,6 +334,7 @@ class TestMcp:
             "context": "c",
             "base_url": None,
             "database": None,
+            "profile": None,
         }
 
 
