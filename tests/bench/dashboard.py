@@ -128,6 +128,7 @@ async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
     async with app.run_test(size=size) as pilot:
         await pilot.pause(5)
         gc.collect()
+        gc.freeze()  # as `vaultctl dashboard` does
         before = _resident()
         written = flood.written
         begun, cpu_begun = time.monotonic(), time.process_time()
@@ -148,6 +149,7 @@ async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
             work.append(app.shown_cpu - cpu)
         busy = (time.process_time() - cpu_begun) / (time.monotonic() - begun)
         rate = (flood.written - written) / (time.monotonic() - begun)
+        gc.unfreeze()
         gc.collect()
         after = _resident()
     times.sort()

@@ -96,7 +96,7 @@ class Stage:
             acts=acts,
             export=_export,
             clock=self.clock,
-            feed=Feed(vault, poll_seconds=0.02, watch_seconds=0.02),
+            feed=Feed(vault, poll_seconds=0.02, watch_seconds=1.0),
         )
 
     def play(
@@ -165,6 +165,18 @@ async def until_shown(pilot: Pilot[int], text: str) -> None:
     await until(pilot, lambda: text in screen_text(dashboard_of(pilot)))
 
 
+async def until_still(pilot: Pilot[int]) -> None:
+    """Let the dashboard go on until some frames show the same."""
+    app = dashboard_of(pilot)
+    frames: list[str] = []
+
+    def is_still() -> bool:
+        frames.append(screen_text(app))
+        return len(frames) > 10 and len(set(frames[-10:])) == 1
+
+    await until(pilot, is_still)
+
+
 async def press(pilot: Pilot[int], *keys: str) -> None:
     """Press keys, and let all that they set off be done.
 
@@ -177,7 +189,5 @@ async def press(pilot: Pilot[int], *keys: str) -> None:
         event.set_sender(app)
         assert app._driver is not None
         app._driver.send_message(event)
-        for _ in range(3):  # from the application to the screen to the widget that acts
+        for _ in range(3):  # from the application to the screen with the widget that acts, and what that sets off
             await pilot._wait_for_screen()
-    app.call_later(app.frame)
-    await pilot._wait_for_screen()

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from tests.tui.stage import Stage, dashboard_of, press, screen_text, toasts, until, until_shown
 from vaultctl.domain.records import AuditEntry
 from vaultctl.tui import trail
+from vaultctl.tui.screens.entry import EntryScreen
 from vaultctl.tui.screens.export import ExportTo
 from vaultctl.tui.widgets.entries import EntryList
 
@@ -44,18 +45,18 @@ FILTERS = {
 }
 
 
-@pytest.mark.parametrize("text", FILTERS)
-def test_a_filter_finds_what_the_same_query_finds(stage: Stage, text: str) -> None:
+def test_a_filter_finds_what_the_same_query_finds(stage: Stage) -> None:
     for agent in ("deploy-agent", "analytics-bot"):
         stage.lease(agent, "deploy-key")
         stage.lease(agent, "shopify-api-key")
     stage.denied()
-    expected = [entry.seq for entry in stage.owner.audit_log.query(**FILTERS[text])]  # type: ignore[arg-type]
-    assert expected
 
     async def scenario(pilot: Pilot[int]) -> None:
-        await explore(pilot, text)
-        await until(pilot, lambda: [entry.seq for entry in shown(pilot)] == expected)
+        for text, query in FILTERS.items():
+            expected = [entry.seq for entry in stage.owner.audit_log.query(**query)]  # type: ignore[arg-type]
+            assert expected
+            await explore(pilot, text)
+            await until(pilot, lambda expected=expected: [entry.seq for entry in shown(pilot)] == expected)
 
     stage.play(scenario)
 
@@ -72,13 +73,19 @@ def test_a_filter_by_time(stage: Stage) -> None:
     stage.play(scenario)
 
 
-@pytest.mark.parametrize("text", ["nonsense", "colour=red", "event=lease.eaten", "since=tomorrowish"])
-def test_what_is_no_filter_is_said_with_a_way_on(stage: Stage, text: str) -> None:
+def test_what_is_no_filter_is_said_with_a_way_on(stage: Stage) -> None:
     async def scenario(pilot: Pilot[int]) -> None:
-        await explore(pilot, text)
-        await until(pilot, lambda: toasts(dashboard_of(pilot)).strip())
-        before = shown(pilot)
-        assert before
+        for text, said in (
+            ("nonsense", "A filter is field=value."),
+            ("colour=red", "Fields: agent, session"),
+            ("event=lease.eaten", "There is no such event."),
+            ("since=tomorrowish", "since"),
+        ):
+            await explore(pilot, text)
+            await until(pilot, lambda said=said: said in toasts(dashboard_of(pilot)))
+            assert shown(pilot)
+            pilot.app.clear_notifications()
+            await press(pilot, "escape")
 
     stage.play(scenario)
 
@@ -87,9 +94,10 @@ def test_it_reads_any_number_of_entries_page_by_page_and_keeps_a_window(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trail, "PAGE", 20)
+    monkeypatch.setattr("vaultctl.tui.screens.paging.PAGE", 20)
     monkeypatch.setattr("vaultctl.tui.screens.paging.WINDOW", 60)
     lease = stage.lease("deploy-agent", "deploy-key", ttl="1h")
-    for number in range(150):
+    for number in range(110):
         if number % 40 == 0:  # many of the same moment, and some not
             stage.clock.advance("1s")
         lease.renew()
@@ -130,7 +138,7 @@ def test_without_a_filter_new_entries_come_by_themselves(stage: Stage) -> None:
     stage.play(scenario)
 
 
-def test_with_a_filter_new_entries_are_there_at_the_end(stage: Stage) -> None:
+def test_with_a_filter_new_entries_come_within_a_second(stage: Stage) -> None:
     stage.lease("deploy-agent", "deploy-key", purpose="First")
 
     async def scenario(pilot: Pilot[int]) -> None:
@@ -138,19 +146,48 @@ def test_with_a_filter_new_entries_are_there_at_the_end(stage: Stage) -> None:
         await until(pilot, lambda: len(shown(pilot)) == 1)
         later = stage.lease("deploy-agent", "deploy-key", purpose="What came later")
         await until(pilot, lambda: later.id in dashboard_of(pilot).model.leases)
-        await press(pilot, "G")
-        await until(pilot, lambda: len(shown(pilot)) == 2)
+        stage.clock.advance("2s")
+        await until(pilot, lambda: [entry.lease_id for entry in shown(pilot)][1:] == [later.id])
 
     stage.play(scenario)
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_it_exports_what_matches_to_a_file_of_ones_own(stage: Stage, kind: str, tmp_path: Path) -> None:
+def test_what_is_written_while_one_looks_elsewhere_or_the_vault_is_out_of_reach_is_not_missing(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+
+        async def is_whole() -> None:
+            stage.clock.advance("2s")
+            end = stage.owner.audit_log.query(limit=1)[-1].seq
+            await until(pilot, lambda: [entry.seq for entry in shown(pilot)] == list(range(end + 1)))
+
+        await press(pilot, "5")
+        await is_whole()
+        await press(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, EntryScreen))
+        stage.lease("deploy-agent", "deploy-key")
+        await until(pilot, lambda: len(app.model.leases) == 2)
+        await press(pilot, "escape")
+        await is_whole()
+        stage.cable.is_cut = True
+        app.screen._pages.load()  # type: ignore[attr-defined]  # what asks at the wrong moment
+        await until(pilot, lambda: "does not answer" in toasts(app))
+        stage.cable.is_cut = False
+        app.hurry()
+        stage.lease("deploy-agent", "deploy-key")
+        await is_whole()
+
+    stage.play(scenario)
+
+
+def test_it_exports_what_matches_to_a_file_of_ones_own(stage: Stage, tmp_path: Path) -> None:
     stage.lease("deploy-agent", "deploy-key", purpose="=SUM(A1)")
     stage.lease("analytics-bot", "deploy-key", purpose="Nightly report")
-    path = tmp_path / f"audit.{kind}"
+    table, lines = tmp_path / "audit.csv", tmp_path / "audit.jsonl"
 
-    async def export(pilot: Pilot[int]) -> None:
+    async def export(pilot: Pilot[int], path: Path) -> None:
         await press(pilot, "w")
         await until(pilot, lambda: isinstance(pilot.app.screen, ExportTo))
         pilot.app.screen.query_one("#file").value = str(path)  # type: ignore[attr-defined]
@@ -159,19 +196,18 @@ def test_it_exports_what_matches_to_a_file_of_ones_own(stage: Stage, kind: str, 
     async def scenario(pilot: Pilot[int]) -> None:
         await explore(pilot, "event=lease.created")
         await until(pilot, lambda: len(shown(pilot)) == 2)
-        await export(pilot)
-        await until(pilot, lambda: "Wrote 2 entries" in toasts(dashboard_of(pilot)))
-        await export(pilot)
+        for path in (table, lines):
+            await export(pilot, path)
+            await until(pilot, lambda path=path: f"Wrote 2 entries to {path}" in toasts(dashboard_of(pilot)))
+        await export(pilot, table)
         await until(pilot, lambda: "can't be written" in toasts(dashboard_of(pilot)))
 
     stage.play(scenario)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    if kind == "csv":
-        rows = list(csv.DictReader(path.read_text().splitlines()))
-        assert [row["event"] for row in rows] == ["lease.created"] * 2
-        assert rows[0]["identity.purpose"] == "'=SUM(A1)"
-    else:
-        assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["lease.created"] * 2
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (table, lines)] == [0o600, 0o600]
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["event"] for row in rows] == ["lease.created"] * 2
+    assert rows[0]["identity.purpose"] == "'=SUM(A1)"
+    assert [json.loads(line)["event"] for line in lines.read_text().splitlines()] == ["lease.created"] * 2
 
 
 def test_an_export_with_another_ending_is_refused(stage: Stage, tmp_path: Path) -> None:

@@ -1,15 +1,13 @@
 """From an agent to its sessions to an entry; a credential's holders; what a token reaches and did."""
 
-import pytest
 from textual.pilot import Pilot
 
 from tests.tui.stage import Stage, dashboard_of, press, screen_text, shown_leases, until, until_shown
 from vaultctl.tui.screens.agent import AgentScreen
-from vaultctl.tui.screens.credential import CredentialScreen
 from vaultctl.tui.screens.entry import EntryScreen
+from vaultctl.tui.screens.export import ExportTo
 from vaultctl.tui.screens.overview import Overview
 from vaultctl.tui.screens.session import SessionScreen
-from vaultctl.tui.screens.token import TokenScreen
 from vaultctl.tui.widgets.entries import EntryList
 
 
@@ -113,47 +111,23 @@ def test_an_entry_has_all_its_fields(stage: Stage) -> None:
     stage.play(scenario)
 
 
-@pytest.mark.parametrize(
-    ("key", "shown"),
-    [
-        ("a", "Agent deploy-agent"),
-        ("s", "Session cortex_sess_a1b2c3"),
-        ("c", "Credential deploy-key"),
-        ("l", "lease=lease_"),
-    ],
-)
-def test_an_entry_leads_to_all_that_it_names(stage: Stage, key: str, shown: str) -> None:
-    stage.lease("deploy-agent", "deploy-key")
-
-    async def scenario(pilot: Pilot[int]) -> None:
-        await press(pilot, "tab", "enter")
-        await until(pilot, lambda: isinstance(pilot.app.screen, EntryScreen))
-        await press(pilot, key)
-        await until_shown(pilot, shown)
-
-    stage.play(scenario)
-
-
-@pytest.mark.parametrize(
-    ("key", "listed", "opened"),
-    [
-        ("2", ["deploy-agent", "analytics-bot"], "Agent deploy-agent"),
-        ("3", ["deploy-key", "orders-db-password", "generic-secret"], "Credential deploy-key"),
-        ("4", ["deploy-agent", "analytics-bot", "89d23h"], "Token tok_"),
-    ],
-)
-def test_numbers_lead_to_the_lists_and_from_there_on(stage: Stage, key: str, listed: list[str], opened: str) -> None:
+def test_numbers_lead_to_the_lists_and_from_there_on(stage: Stage) -> None:
     stage.lease("deploy-agent", "deploy-key")
     stage.clock.advance("2s")
 
     async def scenario(pilot: Pilot[int]) -> None:
-        await press(pilot, key)
-        for text in listed:
-            await until_shown(pilot, text)
-        await press(pilot, "enter")
-        await until_shown(pilot, opened)
-        await press(pilot, "1")
-        await until(pilot, lambda: isinstance(pilot.app.screen, Overview))
+        for key, listed, opened in (
+            ("2", ["deploy-agent", "analytics-bot"], "Agent deploy-agent"),
+            ("3", ["deploy-key", "orders-db-password", "generic-secret"], "Credential deploy-key"),
+            ("4", ["deploy-agent", "analytics-bot", "89d23h"], "Token tok_"),
+        ):
+            await press(pilot, key)
+            for text in listed:
+                await until_shown(pilot, text)
+            await press(pilot, "enter")
+            await until_shown(pilot, opened)
+            await press(pilot, "1")
+            await until(pilot, lambda: isinstance(pilot.app.screen, Overview))
 
     stage.play(scenario)
 
@@ -173,32 +147,26 @@ def test_lists_are_filtered_as_one_types_and_follow_what_changes(stage: Stage) -
     stage.play(scenario)
 
 
-def test_tokens_and_agents_can_be_stopped_from_their_lists(stage: Stage) -> None:
-    async def scenario(pilot: Pilot[int]) -> None:
-        await press(pilot, "4")
-        await until_shown(pilot, "analytics-bot")
-        await press(pilot, "T")
-        await until_shown(pilot, "Revoke this token of")
-        await press(pilot, "n", "2")
-        await until_shown(pilot, "deploy-agent")
-        await press(pilot, "S")
-        await until_shown(pilot, "Stop analytics-bot?")
-
-    stage.play(scenario)
-
-
-@pytest.mark.parametrize("way", [["a"], ["c"], ["t"], ["enter"]])
-def test_escape_leads_back_and_the_overview_is_as_the_vault_is(stage: Stage, way: list[str]) -> None:
+def test_escape_leads_back_and_the_overview_is_as_the_vault_is(stage: Stage) -> None:
     stage.lease("deploy-agent", "deploy-key")
 
     async def scenario(pilot: Pilot[int]) -> None:
         app = dashboard_of(pilot)
-        await press(pilot, *way)
-        await until(pilot, lambda: isinstance(app.screen, (AgentScreen, CredentialScreen, TokenScreen, SessionScreen)))
+        await press(pilot, "enter")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         late = stage.lease("analytics-bot", "shopify-api-key")
         await until(pilot, lambda: late.id in app.model.leases)
         await press(pilot, "escape")
         await until(pilot, lambda: isinstance(app.screen, Overview))
         assert set(shown_leases(app)) == stage.active()
+
+    stage.play(scenario)
+
+
+def test_a_key_typed_at_once_is_for_the_screen_and_not_for_a_filter_on_it(stage: Stage) -> None:
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await pilot.press("5", "w")
+        await until(pilot, lambda: isinstance(app.screen, ExportTo))
 
     stage.play(scenario)

@@ -13,12 +13,13 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.conftest import Clock
-from tests.tui.stage import Stage, dashboard_of, is_live, press, until, until_shown
+from tests.tui.stage import Stage, dashboard_of, is_live, press, until, until_shown, until_still
 from vaultctl.tui.app import Dashboard
 
 Compare = Callable[..., bool]
 
-SIZES = [pytest.param((80, 24), id="80x24"), pytest.param((120, 40), id="120x40")]
+SMALL = (80, 24)
+USUAL = (120, 40)
 
 
 @pytest.fixture
@@ -52,9 +53,9 @@ def shot(
         await until_shown(pilot, "? help")
         for key in keys:
             await press(pilot, key)
-            await pilot.pause(0.2)
+            await until_still(pilot)
         await until_shown(pilot, shows)
-        await pilot.pause(0.4)
+        await until_still(pilot)
 
     return compare(app or stage.dashboard(), terminal_size=size, run_before=before)
 
@@ -67,20 +68,24 @@ def test_the_overview_on_a_small_terminal(stage: Stage, snap_compare: Compare) -
     assert shot(stage, snap_compare, (80, 24), shows="deploy-agent")
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
-    ("keys", "shows"),
+    ("size", "keys", "shows"),
     [
-        pytest.param(["a"], "Agent ", id="agent"),
-        pytest.param(["enter"], "session.started", id="session"),
-        pytest.param(["c"], "credential.created", id="credential"),
-        pytest.param(["t"], "lease.denied", id="token"),
-        pytest.param(["5"], "entry ", id="audit"),
-        pytest.param(["2"], "analytics-bot", id="agents"),
-        pytest.param(["4"], "analytics-bot", id="tokens"),
-        pytest.param(["d"], "lease.denied", id="denials"),
-        pytest.param(["X"], "Revoke (y)", id="question"),
-        pytest.param(["question_mark"], "Moving", id="help"),
+        pytest.param(SMALL, ["a"], "Agent ", id="agent-80x24"),
+        pytest.param(USUAL, ["a"], "Agent ", id="agent-120x40"),
+        pytest.param(SMALL, ["enter"], "session.started", id="session-80x24"),
+        pytest.param(SMALL, ["c"], "credential.created", id="credential-80x24"),
+        pytest.param(SMALL, ["t"], "lease.denied", id="token-80x24"),
+        pytest.param(USUAL, ["t"], "lease.denied", id="token-120x40"),
+        pytest.param(SMALL, ["5"], "entry ", id="audit-80x24"),
+        pytest.param(USUAL, ["5"], "entry ", id="audit-120x40"),
+        pytest.param(SMALL, ["5", "enter"], "timestamp", id="entry-80x24"),
+        pytest.param(SMALL, ["2"], "analytics-bot", id="agents-80x24"),
+        pytest.param(SMALL, ["3"], "orders-db-password", id="credentials-80x24"),
+        pytest.param(SMALL, ["4"], "analytics-bot", id="tokens-80x24"),
+        pytest.param(SMALL, ["d"], "lease.denied", id="denials-80x24"),
+        pytest.param(SMALL, ["X"], "Revoke (y)", id="question-80x24"),
+        pytest.param(SMALL, ["question_mark"], "Moving", id="help-80x24"),
     ],
 )
 def test_the_screen(stage: Stage, snap_compare: Compare, size: tuple[int, int], keys: list[str], shows: str) -> None:
@@ -96,3 +101,17 @@ def test_in_light_colours(stage: Stage, snap_compare: Compare) -> None:
     app = stage.dashboard()
     app.theme = "vaultctl-light"
     assert shot(stage, snap_compare, (80, 24), shows="deploy-agent", app=app)
+
+
+def test_the_last_picture_while_the_vault_is_out_of_reach(stage: Stage, snap_compare: Compare) -> None:
+    stage.denied()
+
+    async def before(pilot: Pilot[int]) -> None:
+        await until(pilot, lambda: is_live(dashboard_of(pilot)))
+        stage.cable.is_cut = True
+        await until_shown(pilot, "STALE for 0s")
+        stage.clock.advance("75s")
+        await until_shown(pilot, "STALE for 1m15s")
+        await until_still(pilot)
+
+    assert snap_compare(stage.dashboard(), terminal_size=SMALL, run_before=before)

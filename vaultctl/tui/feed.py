@@ -133,7 +133,7 @@ class Feed:
 
     def _watch(self) -> None:
         pause = _FIRST_PAUSE
-        in_time = False
+        in_time = was_late = False
         while not self._ending.is_set():
             try:
                 self._mend()
@@ -146,7 +146,9 @@ class Feed:
                 continue
             pause = _FIRST_PAUSE
             if in_time:  # what was known a turn ago has been brought since, if following works
-                self._follows = self._follows and self._followed >= self._watched
+                is_late = self._followed < self._watched
+                self._follows = self._follows and not (is_late and was_late)
+                was_late = is_late
             self._watched = self._last
             self._put(Live(polled=not self._follows))
             self._is_read.set()

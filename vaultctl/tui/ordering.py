@@ -19,6 +19,9 @@ ORDERS: dict[str, Key] = {
 }
 """What the table can be ordered by: the most interesting first."""
 
+MOST_FIRST = frozenset({"issued", "renewals"})
+"""Of these, the highest come first."""
+
 
 class OrderedLeases:
     """The leases of a model that match a filter, in an order, as they were when it was last told of a change."""

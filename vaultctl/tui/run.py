@@ -22,6 +22,7 @@ def run_dashboard(vault: Vault, *, acts: bool, export: Exporter) -> int:
     if not os.environ.get("NO_COLOR", "x"):
         del os.environ["NO_COLOR"]  # by its definition an empty one asks for nothing; Textual sees that it is there
     gc.enable()
+    gc.freeze()  # what is loaded stays; a full collection then looks only at what has come since
     app = Dashboard(vault, first, place=safe(f"{me.tenant} as {me.identity.label}"), acts=acts, export=export)
     app.run()
     if app.failure is not None:

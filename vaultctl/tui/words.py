@@ -16,7 +16,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _SPARKS = "▁▂▃▄▅▆▇█"
 
 SOON_SECONDS = 60
-"""A lease with less than this left is about to end."""
+_VERY_SOON_SECONDS = 10
 
 
 class Kind(NamedTuple):
@@ -103,9 +103,17 @@ def span(micros: int) -> str:
     return f"{seconds // 86_400}d{seconds % 86_400 // 3_600}h"
 
 
+def is_ending(remaining: int, ttl: int) -> bool:
+    """Whether a lease with so much left of what was granted is about to end.
+
+    Less than a minute and a quarter of what was granted; of short ones, which never have much, the last 10 seconds.
+    """
+    return remaining < _VERY_SOON_SECONDS * SECOND or (remaining < SOON_SECONDS * SECOND and remaining * 4 < ttl)
+
+
 def urgency(remaining: int, ttl: int) -> tuple[str, str]:
     """The glyph and the style of a lease with so much left of what was granted."""
-    if remaining < SOON_SECONDS * SECOND and remaining * 4 < ttl:
+    if is_ending(remaining, ttl):
         return "‼", "alarm"
     if remaining * 4 < ttl:
         return "!", "warn"

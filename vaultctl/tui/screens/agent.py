@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from vaultctl.client import Vault
 from vaultctl.domain.records import AuditEntry, Event, Session
@@ -17,6 +16,7 @@ from vaultctl.tui.screens.live import Fresh, LeaseScreen
 from vaultctl.tui.widgets.facts import Facts
 from vaultctl.tui.widgets.leases import LeaseTable
 from vaultctl.tui.widgets.line_list import Column, LineList
+from vaultctl.tui.widgets.section import section
 
 MOST_SESSIONS = 200
 
@@ -41,13 +41,21 @@ SESSION_COLUMNS: tuple[Column[Session], ...] = (
 )
 
 
+def session_list() -> LineList[Session]:
+    """A list of sessions, empty at first."""
+    return LineList[Session](SESSION_COLUMNS, [], key=lambda s: s.id, nothing="No sessions.", id="sessions")
+
+
 class AgentScreen(LeaseScreen):
     """One agent."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "trail", "audit log"),
-        Binding("tab,shift+tab", "app.focus_next", "other list", show=False),
+        Binding("tab", "app.focus_next", "next list", show=False),
+        Binding("shift+tab", "app.focus_previous", "list before", show=False),
     ]
+
+    HERE = "agent"
 
     def __init__(self, agent: str) -> None:
         super().__init__()
@@ -59,14 +67,11 @@ class AgentScreen(LeaseScreen):
         self.rows = OrderedLeases(self.model.leases)
         self.rows.restrict(lambda lease: lease.agent == self.agent)
         yield Facts()
-        yield Static("Sessions", classes="section")
-        yield LineList[Session](SESSION_COLUMNS, [], key=lambda s: s.id, nothing="No sessions.", id="sessions")
-        yield Static("Active leases", classes="section")
-        yield LeaseTable(self.rows, id="leases")
+        yield from section("Sessions", session_list(), is_short=True)
+        yield from section("Active leases", LeaseTable(self.rows, id="leases", without="agent"))
 
     def on_mount(self) -> None:
         """Ask for what the model does not know."""
-        self.query_one("#sessions").focus()
         self._reload()
         self.ask(self._count_tokens, self._show_tokens)
 
@@ -90,9 +95,6 @@ class AgentScreen(LeaseScreen):
         """The run under the cursor of the upper list, if that has the keys."""
         found = self.query_one("#sessions", LineList)
         return found.row if found.has_focus else None
-
-    def action_agent(self) -> None:
-        """Already here."""
 
     def action_end_session(self) -> None:
         """The run under the cursor, or that of the lease under it."""

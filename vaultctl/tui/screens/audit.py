@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from vaultctl.domain.errors import InvalidInput
-from vaultctl.domain.times import from_micros, to_micros
+from vaultctl.domain.times import SECOND, from_micros, to_micros
 from vaultctl.tui import trail, words
 from vaultctl.tui.screens.live import Fresh, LiveScreen
 from vaultctl.tui.screens.paging import PagedEntries
@@ -43,6 +43,8 @@ class AuditScreen(LiveScreen):
         super().__init__()
         self._text = text
         self._is_filtered = bool(text)
+        self._is_stale = False
+        self._read_at = 0
 
     def content(self) -> ComposeResult:
         """The filter, the list, and where in the log one is."""
@@ -53,19 +55,19 @@ class AuditScreen(LiveScreen):
     def on_mount(self) -> None:
         """Read the newest page."""
         found = self.query_one(EntryList)
-        found.focus()
         self._filter = TrailFilter()
         self._pages = PagedEntries(self, found, Trail(self._filter))
         self._use(self._text)
 
     def fresh(self, news: Fresh) -> None:
-        """Without a filter, what is new comes of itself; with one, it is asked for when one gets there."""
+        """Without a filter, what is new is known; with one, it is asked for, at most once a second."""
         if not self._is_filtered:
             self._pages.append(news.entries)
-        elif news.entries and self._pages.at_end and not len(self._pages):
-            self._pages.load()
-        elif news.entries:
-            self._pages.at_end = False
+        self._is_stale |= news.anew or (self._is_filtered and bool(news.entries))
+        if self._is_stale and abs(self.now - self._read_at) >= SECOND:
+            self._is_stale = False
+            self._read_at = self.now
+            self._pages.catch_up()
         self.query_one(EntryList).sync(self.now)
         self._tell_position()
 

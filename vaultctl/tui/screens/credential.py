@@ -4,7 +4,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from vaultctl.domain.records import AuditEntry, Credential
 from vaultctl.domain.times import to_micros
@@ -18,6 +17,7 @@ from vaultctl.tui.widgets.entries import EntryList
 from vaultctl.tui.widgets.facts import Facts
 from vaultctl.tui.widgets.leases import LeaseTable
 from vaultctl.tui.widgets.line_list import LineList
+from vaultctl.tui.widgets.section import section
 
 
 class CredentialScreen(LeaseScreen):
@@ -25,8 +25,11 @@ class CredentialScreen(LeaseScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "trail", "audit log"),
-        Binding("tab,shift+tab", "app.focus_next", "other list", show=False),
+        Binding("tab", "app.focus_next", "next list", show=False),
+        Binding("shift+tab", "app.focus_previous", "list before", show=False),
     ]
+
+    HERE = "credential"
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -37,14 +40,12 @@ class CredentialScreen(LeaseScreen):
         self.rows = OrderedLeases(self.model.leases)
         self.rows.restrict(lambda lease: lease.credential == self.credential)
         yield Facts()
-        yield Static("Held now", classes="section")
-        yield LeaseTable(self.rows, id="leases", nothing="Nobody holds it.")
-        yield Static("What happened to it", classes="section")
-        yield EntryList(id="history")
+        holders = LeaseTable(self.rows, id="leases", nothing="Nobody holds it.", without="credential")
+        yield from section("Held now", holders, is_short=True)
+        yield from section("What happened to it", EntryList(id="history"))
 
     def on_mount(self) -> None:
         """Ask for the credential and its entries."""
-        self.query_one(LeaseTable).focus()
         self._pages = PagedEntries(self, self.query_one(EntryList), Trail(TrailFilter({"credential": self.credential})))
         self._pages.load()
         self.ask(lambda vault: vault.credentials.get(self.credential), self._tell)
@@ -53,6 +54,7 @@ class CredentialScreen(LeaseScreen):
         """Both lists."""
         if news.anew:
             self.rows.watch(self.model.leases)
+            self._pages.catch_up()
         else:
             self.rows.update(news.changed)
         mine = [entry for entry in news.entries if entry.credential_name == self.credential]
@@ -69,9 +71,6 @@ class CredentialScreen(LeaseScreen):
             entry = history.row
             return None if entry is None or entry.lease_id is None else self.model.leases.get(entry.lease_id)
         return self.query_one(LeaseTable).row
-
-    def action_credential(self) -> None:
-        """Already here."""
 
     def action_trail(self) -> None:
         """To the audit explorer."""

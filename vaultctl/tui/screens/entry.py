@@ -25,6 +25,8 @@ class EntryScreen(LiveScreen):
         Binding("l", "lease", "lease's trail"),
     ]
 
+    AUTO_FOCUS = "VerticalScroll"
+
     def __init__(self, entry: AuditEntry) -> None:
         super().__init__()
         self.entry = entry

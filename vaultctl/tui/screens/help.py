@@ -49,6 +49,9 @@ class Help(ModalScreen[None]):
         Binding("up,k", "scroll(-1)", "up", show=False),
     ]
 
+    AUTO_FOCUS = ""
+    """The keys are the page's own."""
+
     def __init__(self, lines: list[Line]) -> None:
         super().__init__()
         self._lines = lines

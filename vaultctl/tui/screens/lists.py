@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from vaultctl.client import Vault
 from vaultctl.domain.records import Credential, SessionState, Token, TokenState
@@ -16,6 +16,7 @@ from vaultctl.tui import actions, words
 from vaultctl.tui.screens.live import Fresh, LiveScreen
 from vaultctl.tui.screens.overview import FilterInput
 from vaultctl.tui.widgets.line_list import Column, LineList
+from vaultctl.tui.widgets.section import section
 
 
 class ListScreen(LiveScreen):
@@ -37,14 +38,12 @@ class ListScreen(LiveScreen):
 
     def content(self) -> ComposeResult:
         """The list."""
-        yield Static(self.TITLE_TEXT, classes="section")
         yield FilterInput(placeholder="words to look for", id="filter", compact=True)
-        yield LineList[Any](self.COLUMNS, [], key=self.key, id="leases")
+        yield from section(self.TITLE_TEXT, LineList[Any](self.COLUMNS, [], key=self.key, id="leases"))
 
     def on_mount(self) -> None:
         """Read it."""
         self.query_one(FilterInput).display = False
-        self.query_one(LineList).focus()
         self._reload()
 
     def read(self, vault: Vault) -> list[Any]:

@@ -50,9 +50,12 @@ class LiveScreen(Screen[None]):
     """A screen over the model, drawn anew frame by frame."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "back", "back", show=False),
+        Binding("escape,backspace", "back", "back"),
     ]
     BINDING_GROUP_TITLE = "This screen"
+
+    AUTO_FOCUS = "LineList"
+    """From the first moment on, keys are for the list; never for a filter above it."""
 
     _was_in_sight = False
 
@@ -102,18 +105,30 @@ class LiveScreen(Screen[None]):
         """To where one came from."""
         self.dashboard.back()
 
-    def ask(self, work: Callable[[Vault], T], then: Callable[[T], None]) -> None:
-        """Let a thread ask the vault; ``then`` gets the answer, unless the screen is gone. Errors are shown."""
+    def ask(
+        self,
+        work: Callable[[Vault], T],
+        then: Callable[[T], None],
+        otherwise: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Let a thread ask the vault; ``then`` gets the answer, unless the screen is gone.
+
+        Errors are shown, and ``otherwise`` is called.
+        """
 
         def run() -> None:
             try:
                 answer = work(self.dashboard.vault)
             except VaultError as error:
-                self.post_message(Answered(partial(self.dashboard.tell_error, error)))
+                self.post_message(Answered(partial(self._failed, error, otherwise)))
             else:
                 self.post_message(Answered(partial(then, answer)))
 
         threading.Thread(target=run, name="dashboard-query", daemon=True).start()
+
+    def _failed(self, error: VaultError, otherwise: Callable[[], None]) -> None:
+        self.dashboard.tell_error(error)
+        otherwise()
 
     def on_answered(self, event: Answered) -> None:
         """An answer is there."""
@@ -161,6 +176,8 @@ class LeaseScreen(LiveScreen):
         Binding("S", "stop_agent", "stop agent", tooltip="Revoke all tokens of the agent"),
     ]
     BINDINGS: ClassVar[list[BindingType]] = [*LOOKING, *ACTING]
+    HERE: ClassVar[str] = ""
+    """The action that would lead to where one is already, and is therefore not offered."""
 
     def lease(self) -> LiveLease | None:
         """The lease under the cursor."""
@@ -168,7 +185,7 @@ class LeaseScreen(LiveScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Whether a key does something here: nothing changes anything in a read-only dashboard."""
-        return self.dashboard.acts or action not in ACTING_NAMES
+        return action != self.HERE and (self.dashboard.acts or action not in ACTING_NAMES)
 
     def action_agent(self) -> None:
         """To the lease's agent."""

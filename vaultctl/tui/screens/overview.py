@@ -42,7 +42,7 @@ class Overview(LeaseScreen):
         Binding("slash", "filter", "filter", key_display="/"),
         Binding("o", "order", "order"),
         Binding("O", "reverse", "turn the order round", show=False),
-        Binding("escape", "clear", "clear filter", show=False),
+        Binding("escape,backspace", "clear", "clear filter", show=False),
         Binding("d", "app.denials", "denials"),
         Binding("tab,shift+tab", "other_list", "other list", show=False),
     ]
@@ -58,9 +58,8 @@ class Overview(LeaseScreen):
             yield EventStream(self.model, id="events")
 
     def on_mount(self) -> None:
-        """The leases have the keys."""
+        """No filter at first."""
         self.query_one(FilterInput).display = False
-        self.query_one(LeaseTable).focus()
 
     def fresh(self, news: Fresh) -> None:
         """Both lists."""
@@ -110,6 +109,11 @@ class Overview(LeaseScreen):
     def action_clear(self) -> None:
         """Take the filter away."""
         self.query_one(FilterInput).action_cancel()
+
+    def on_line_list_headed(self, event: "LineList.Headed") -> None:
+        """Order by the column; by the same one again, the other way round."""
+        if isinstance(event.list, LeaseTable):
+            event.list.order_by(event.title, self.now)
 
     def action_order(self) -> None:
         """Order by the next column."""

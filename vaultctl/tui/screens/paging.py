@@ -1,10 +1,11 @@
 """A list of audit entries that reads on at both ends, and keeps only a window of what it has read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from vaultctl.client import Vault
 from vaultctl.domain.records import AuditEntry
 from vaultctl.tui.screens.live import LiveScreen
-from vaultctl.tui.trail import WINDOW, Trail
+from vaultctl.tui.trail import PAGE, WINDOW, Trail
 from vaultctl.tui.widgets.entries import Entries, EntryList
 
 
@@ -23,6 +24,10 @@ class PagedEntries:
         self._entries = Entries()
         self._busy = False
         self._loads = 0
+        self._passed: list[AuditEntry] = []
+        """What was told of while the vault was asked, so that the answer may not have it."""
+        self._is_unsure = False
+        """Whether something may have been written of which nobody told."""
         self.at_start = False
         self.at_end = True
 
@@ -36,69 +41,92 @@ class PagedEntries:
 
     def load(self) -> None:
         """Read the newest page."""
-        self._busy = True
-        self._loads += 1
-        trail, load = self._trail, self._loads
 
         def shown(page: list[AuditEntry]) -> None:
-            if load != self._loads:  # another trail was asked for meanwhile
-                return
-            self._busy = False
             self._entries = Entries(list(page))
             self.at_start, self.at_end = False, True
             self._list.show(self._entries, self._screen.now)
-            self._list.sync(self._screen.now)
 
-        self._screen.ask(trail.newest, shown)
+        self._loads += 1
+        self._ask(self._trail.newest, shown)
 
     def append(self, entries: Sequence[AuditEntry]) -> None:
         """Entries that have just been written, if the window ends with those before them."""
-        if self._busy or not self.at_end or not entries:
+        if self._busy:
+            self._passed = [*self._passed, *entries][-WINDOW:]
+        elif entries and self._is_unsure:
+            self.catch_up()
+        elif self.at_end and entries:
+            last = self._entries.all[-1].seq if self._entries.all else -1
+            self._add_newer([entry for entry in entries if entry.seq > last])
+
+    def catch_up(self) -> None:
+        """Look for what was written while nobody told of it: the screen was out of sight, say."""
+        self._is_unsure = self._busy
+        if not self._busy and self.at_end:
+            self._read_newer()
+
+    def more(self, *, at_top: bool) -> None:
+        """Read on at one end."""
+        if self._busy or not self._entries.all:
             return
-        last = self._entries.all[-1].seq if self._entries.all else -1
-        self._entries.all += [entry for entry in entries if entry.seq > last]
+        if at_top and not self.at_start:
+            self._read_older()
+        elif not at_top and not self.at_end:
+            self._read_newer()
+
+    def _read_older(self) -> None:
+        edge, trail = self._entries.all[0], self._trail
+
+        def older(page: list[AuditEntry]) -> None:
+            self.at_start = not page
+            self._entries.all[:0] = page
+            if len(self._entries.all) > WINDOW:
+                del self._entries.all[WINDOW:]
+                self.at_end = False
+
+        self._ask(lambda vault: trail.before(vault, edge), older)
+
+    def _read_newer(self) -> None:
+        if not self._entries.all:
+            self.load()
+            return
+        edge, trail = self._entries.all[-1], self._trail
+
+        def newer(page: list[AuditEntry]) -> None:
+            self.at_end = len(page) < PAGE
+            self._add_newer(page)
+
+        self._ask(lambda vault: trail.after(vault, edge), newer)
+
+    def _add_newer(self, entries: Sequence[AuditEntry]) -> None:
+        self._entries.all += entries
         if len(self._entries.all) > WINDOW:
             del self._entries.all[: len(self._entries.all) - WINDOW]
             self.at_start = False
 
-    def more(self, *, at_top: bool) -> None:
-        """Read on at one end."""
-        if self._busy or not self._entries.all or (self.at_start if at_top else self.at_end):
-            return
+    def _ask(self, work: Callable[[Vault], list[AuditEntry]], then: Callable[[list[AuditEntry]], None]) -> None:
+        """Ask for a page. The cursor stays with its row, or at the end where it follows."""
         self._busy = True
-        entries, load, trail = self._entries, self._loads, self._trail
+        self._passed = []
+        load = self._loads
 
-        def older(page: list[AuditEntry]) -> None:
-            if load != self._loads:
+        def answered(page: list[AuditEntry]) -> None:
+            if load != self._loads:  # another trail was asked for meanwhile
                 return
-            self._busy = False
-            self.at_start = not page
             held = self._list.row
-            entries.all[:0] = page
-            if len(entries.all) > WINDOW:
-                del entries.all[WINDOW:]
-                self.at_end = False
-            self._settle(held)
-
-        def newer(page: list[AuditEntry]) -> None:
-            if load != self._loads:
-                return
+            then(page)
+            if held is not None and not self._list.is_following:
+                self._list.hold(held)
             self._busy = False
-            self.at_end = not page
-            held = self._list.row
-            entries.all += page
-            if len(entries.all) > WINDOW:
-                del entries.all[: len(entries.all) - WINDOW]
-                self.at_start = False
-            self._settle(held)
+            self.append(self._passed)
+            self._list.sync(self._screen.now)
+            if self._is_unsure:
+                self.catch_up()
 
-        edge = entries.all[0 if at_top else -1]
-        if at_top:
-            self._screen.ask(lambda vault: trail.before(vault, edge), older)
-        else:
-            self._screen.ask(lambda vault: trail.after(vault, edge), newer)
+        def failed() -> None:
+            if load == self._loads:
+                self._busy = False
+                self._is_unsure = True
 
-    def _settle(self, held: AuditEntry | None) -> None:
-        if held is not None:
-            self._list.hold(held)
-        self._list.sync(self._screen.now)
+        self._screen.ask(work, answered, failed)

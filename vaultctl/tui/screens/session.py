@@ -36,7 +36,6 @@ class SessionScreen(LeaseScreen):
     def on_mount(self) -> None:
         """Ask for the run and its entries."""
         timeline = self.query_one(EntryList)
-        timeline.focus()
         self._pages = PagedEntries(self, timeline, Trail(TrailFilter({"session": self.session_id})))
         self._pages.load()
         self._reload()
@@ -45,6 +44,8 @@ class SessionScreen(LeaseScreen):
         """Append what concerns this run."""
         mine = [entry for entry in news.entries if self._concerns(entry)]
         self._pages.append(mine)
+        if news.anew:
+            self._pages.catch_up()
         if mine or (news.anew and self._session is not None):
             self._reload()
         self.query_one(EntryList).sync(self.now)

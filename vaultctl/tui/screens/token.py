@@ -5,7 +5,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Static
 
 from vaultctl.client import Vault
 from vaultctl.domain.records import AuditEntry, Credential, CredentialState, Identity, Session, Token
@@ -14,12 +13,13 @@ from vaultctl.domain.times import to_micros
 from vaultctl.tui import actions, words
 from vaultctl.tui.model import LiveLease
 from vaultctl.tui.ordering import OrderedLeases
-from vaultctl.tui.screens.agent import MOST_SESSIONS, SESSION_COLUMNS
+from vaultctl.tui.screens.agent import MOST_SESSIONS, session_list
 from vaultctl.tui.screens.live import Fresh, LeaseScreen
 from vaultctl.tui.widgets.entries import Entries, EntryList
 from vaultctl.tui.widgets.facts import Facts
 from vaultctl.tui.widgets.leases import LeaseTable
 from vaultctl.tui.widgets.line_list import LineList
+from vaultctl.tui.widgets.section import section
 
 _MOST_ENTRIES = 500
 
@@ -74,7 +74,13 @@ def _reaches(token: Token, credential: Credential) -> bool:
 class TokenScreen(LeaseScreen):
     """One token, without its secret."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("tab,shift+tab", "app.focus_next", "other list", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.focus_next", "next list", show=False),
+        Binding("shift+tab", "app.focus_previous", "list before", show=False),
+    ]
+
+    HERE = "token"
+    AUTO_FOCUS = "LeaseTable"
 
     def __init__(self, id: str) -> None:
         super().__init__()
@@ -86,16 +92,12 @@ class TokenScreen(LeaseScreen):
         self.rows = OrderedLeases(self.model.leases)
         self.rows.restrict(lambda lease: lease.token == self.token_id)
         yield Facts()
-        yield Static("Sessions", classes="section")
-        yield LineList[Session](SESSION_COLUMNS, [], key=lambda s: s.id, nothing="No sessions.", id="sessions")
-        yield Static("Active leases", classes="section")
-        yield LeaseTable(self.rows, id="leases")
-        yield Static("What it did", classes="section")
-        yield EntryList(id="history")
+        yield from section("Sessions", session_list(), is_short=True)
+        yield from section("Active leases", LeaseTable(self.rows, id="leases", without="agent"), is_short=True)
+        yield from section("What it did", EntryList(id="history"))
 
     def on_mount(self) -> None:
         """Ask for the token."""
-        self.query_one(LeaseTable).focus()
         self._reload()
 
     def fresh(self, news: Fresh) -> None:
@@ -117,9 +119,6 @@ class TokenScreen(LeaseScreen):
         """To the token's agent."""
         if self._token is not None and self._token.agent:
             self.dashboard.open_agent(self._token.agent)
-
-    def action_token(self) -> None:
-        """Already here."""
 
     def action_revoke_token(self) -> None:
         """This token, wherever the cursor is."""

@@ -3,7 +3,7 @@
 from vaultctl.domain.text import safe
 from vaultctl.tui import words
 from vaultctl.tui.model import LiveLease
-from vaultctl.tui.ordering import ORDERS, OrderedLeases
+from vaultctl.tui.ordering import MOST_FIRST, ORDERS, OrderedLeases
 from vaultctl.tui.widgets.line_list import Column, LineList
 
 _TIME_CELLS = 8
@@ -38,8 +38,17 @@ LEASE_COLUMNS: tuple[Column[LiveLease], ...] = (
 class LeaseTable(LineList[LiveLease]):
     """Active leases, in an order and filtered."""
 
-    def __init__(self, rows: OrderedLeases, *, id: str | None = None, nothing: str = "No active leases.") -> None:
-        super().__init__(LEASE_COLUMNS, rows, key=lambda lease: lease.id, locate=rows.index, nothing=nothing, id=id)
+    def __init__(
+        self,
+        rows: OrderedLeases,
+        *,
+        id: str | None = None,
+        nothing: str = "No active leases.",
+        without: str = "",
+    ) -> None:
+        """A table of ``rows``, ``without`` the column that is the same in all of them."""
+        columns = [column for column in LEASE_COLUMNS if column.title != without]
+        super().__init__(columns, rows, key=lambda lease: lease.id, locate=rows.index, nothing=nothing, id=id)
         self.rows = rows
         self._mark()
 
@@ -47,18 +56,22 @@ class LeaseTable(LineList[LiveLease]):
         """Order by the next column; answers its title."""
         titles = list(ORDERS)
         by = titles[(titles.index(self.rows.by) + 1) % len(titles)]
-        self.rows.order(by)
-        self._mark()
-        self.sync(now)
+        self.order_by(by, now)
         return by
+
+    def order_by(self, title: str, now: int) -> None:
+        """Order by a column, if one can; by the same one as before, the other way round."""
+        if title in ORDERS:
+            self.rows.order(title, reverse=title == self.rows.by and not self.rows.reverse)
+            self._mark()
+            self.sync(now)
 
     def reverse(self, now: int) -> None:
         """Turn the order round."""
-        self.rows.order(self.rows.by, reverse=not self.rows.reverse)
-        self._mark()
-        self.sync(now)
+        self.order_by(self.rows.by, now)
 
     def _mark(self) -> None:
-        self.heading_marks = {self.rows.by: "▲" if self.rows.reverse else "▼"}
+        grows = (self.rows.by in MOST_FIRST) == self.rows.reverse
+        self.heading_marks = {self.rows.by: "▲" if grows else "▼"}
         if self.is_attached:
             self.retitle()

@@ -4,7 +4,7 @@ Only the rows in sight are looked at, and of those only the ones whose cells dif
 anew. The cursor stays with its row when rows come and go above it, and so does what is in sight.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -20,13 +20,15 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from vaultctl.tui.widgets.palette import Painted
+from vaultctl.tui.widgets.scrollbar import LeanScrollBar
 from vaultctl.tui.words import fit, fit_id
 
 Row = TypeVar("Row")
 Read = TypeVar("Read", covariant=True)
 
 _GAP = 1
-_HEAD = 1
+HEAD = 1
+"""Lines above the rows."""
 
 
 class Source(Protocol[Read]):
@@ -132,6 +134,8 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
     ALLOW_SELECT = False
 
     cursor: reactive[int] = reactive(0, init=False)
+    length: reactive[int] = reactive(0, init=False)
+    """How many rows there were at the last look."""
 
     class Chosen(Message):
         """A row was opened."""
@@ -140,6 +144,19 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
             super().__init__()
             self.list = list
             self.row = row
+
+        @property
+        def control(self) -> "LineList[Any]":
+            """The list."""
+            return self.list
+
+    class Headed(Message):
+        """A heading was clicked."""
+
+        def __init__(self, list: "LineList[Any]", title: str) -> None:
+            super().__init__()
+            self.list = list
+            self.title = title
 
         @property
         def control(self) -> "LineList[Any]":
@@ -198,9 +215,22 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._looked_from: tuple[int, int, bool] | None = None
         self._static: LRUCache[int, tuple[Row, list[tuple[str, str] | None]]] = LRUCache(256)
         self._styles: dict[str, Style] = {}
-        self._drawn: dict[int, tuple[Any, ...]] = {}
+        self._segments: LRUCache[tuple[int, int, str, str], Segment] = LRUCache(4_096)
         self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(256)
+        self._drawn: dict[int, tuple[tuple[Any, ...], Strip]] = {}
+        """What is drawn on each line: all that its looks depend on, and how it looks."""
+        self._drawn_as: tuple[Any, ...] = ()
         self.heading_marks: dict[str, str] = {}
+
+    @property
+    def vertical_scrollbar(self) -> LeanScrollBar:
+        """The scrollbar, made when it is first needed."""
+        bar = self._vertical_scrollbar
+        if not isinstance(bar, LeanScrollBar):
+            bar = self._vertical_scrollbar = LeanScrollBar(name="vertical", thickness=self.scrollbar_size_vertical)
+            bar.display = False
+            self.app._start_widget(self, bar)
+        return bar
 
     # Rows
 
@@ -230,14 +260,20 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
 
     def _extend(self, length: int) -> None:
         """Make room for so many rows. Nothing else is laid out for that, and the scrollbar is drawn if it differs."""
-        height = length + _HEAD
+        height = length + HEAD
         if self.virtual_size.height == height:
             return
+        self.length = length
         self.set_reactive(ScrollView.virtual_size, Size(self._cells_wide, height))
         self.scroll_y = self.validate_scroll_y(self.scroll_y)
         scrollbar = self.vertical_scrollbar
         if abs(height - scrollbar.window_virtual_size) * self._cells_high * 2 >= height:
             scrollbar.window_virtual_size = height
+
+    @property
+    def is_following(self) -> bool:
+        """Whether the cursor stays at the newest row."""
+        return self._follow and self._held is None
 
     def hold(self, row: Row) -> None:
         """Keep the cursor with this row, wherever it comes to be."""
@@ -287,7 +323,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
             self.post_message(self.AtEdge(self, at_top=not down))
 
     def _scroll_to_cursor(self) -> None:
-        room = max(1, self._cells_high - _HEAD)
+        room = max(1, self._cells_high - HEAD)
         top = self.scroll_offset.y
         if self.cursor < top:
             self.scroll_to(y=self.cursor, animate=False, force=True)
@@ -301,7 +337,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
 
     def action_page(self, pages: int) -> None:
         """Down or up by what is in sight."""
-        self.move_to(self.cursor + pages * max(1, self._cells_high - _HEAD - 1), down=pages > 0)
+        self.move_to(self.cursor + pages * max(1, self._cells_high - HEAD - 1), down=pages > 0)
 
     def action_top(self) -> None:
         """To the first row."""
@@ -318,14 +354,24 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
             self.post_message(self.Chosen(self, row))
 
     def on_click(self, event: events.Click) -> None:
-        """A click selects; another one on the same row opens it."""
-        index = event.y - _HEAD + self.scroll_offset.y
-        if event.y < _HEAD or index >= len(self.source):
+        """A click selects; another one on the same row opens it. One on a heading is told."""
+        index = event.y - HEAD + self.scroll_offset.y
+        if event.y < HEAD:
+            self._head_clicked(event.x)
+            return
+        if index >= len(self.source):
             return
         if index == self.cursor and event.chain > 1:
             self.action_choose()
         else:
             self.move_to(index)
+
+    def _head_clicked(self, x: int) -> None:
+        for column, width in self._layout:
+            if x < width + _GAP:
+                self.post_message(self.Headed(self, column.title))
+                return
+            x -= width + _GAP
 
     # Drawing
 
@@ -347,15 +393,17 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
             self._cells_wide = room.width
             self._layout = laid_out(self.columns, room.width)
             self._looked_from = None
-            self._strips.clear()
+            self._forget_looks()
             self._static.clear()
 
     def notify_style_update(self) -> None:
         """Other colours: nothing that was drawn counts."""
         super().notify_style_update()
-        self._styles.clear()
-        self._strips.clear()
-        self._drawn.clear()
+        self._forget_looks()
+
+    def _forget_looks(self) -> None:
+        for looks in (self._styles, self._segments, self._strips, self._drawn):
+            looks.clear()
 
     def on_focus(self) -> None:
         """The cursor looks different now."""
@@ -372,55 +420,86 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
     def _draw_changes(self) -> None:
         """Mark for drawing, in as few regions as can be, the lines that differ from what is drawn."""
         top = self.scroll_offset.y
-        self._looked_at = {y: self._cells(y - _HEAD + top) for y in range(_HEAD, self._cells_high)}
-        self._looked_from = (top, self.cursor, self.has_focus)
+        looked_at = self._looked_at = self._look(top, range(HEAD, self._cells_high))
+        self._looked_from = self._view
         start: int | None = None
-        for y in range(_HEAD, self._cells_high + 1):
-            if y < self._cells_high and self._drawn.get(y) != self._looked_at[y]:
+        for y in range(HEAD, self._cells_high + 1):
+            drawn = self._drawn.get(y)
+            if y < self._cells_high and (drawn is None or drawn[0] != looked_at[y]):
                 start = y if start is None else start
-            elif start is not None:
+                continue
+            if drawn is not None and y < self._cells_high:
+                looked_at[y] = drawn[0]
+            if start is not None:
                 self.refresh_lines(start + top, y - start)
                 start = None
 
-    def _cells(self, index: int) -> tuple[Any, ...]:
-        """All that the looks of a row depend on: its texts and styles, and whether the cursor is there."""
-        if not 0 <= index < len(self.source):
-            return (index == 0,)
-        row = self.source[index]
+    @property
+    def _view(self) -> tuple[int, int, bool]:
+        """What of the list is in sight, but for the rows themselves."""
+        return (self.scroll_offset.y, self.cursor, self.has_focus)
+
+    def _look(self, top: int, lines: Iterable[int]) -> dict[int, tuple[Any, ...]]:
+        """All that the looks of lines depend on but for the colours: texts and styles, and whether the cursor is there.
+
+        Of a line without a row only whether it is the first one; of the headings, their marks.
+        """
+        looks: dict[int, tuple[Any, ...]] = {}
+        length, cursor, here = len(self.source), self.cursor, self.has_focus + 1
+        for y in lines:
+            index = y - HEAD + top
+            if y < HEAD:
+                looks[y] = tuple(self.heading_marks.items())
+            elif index >= length:
+                looks[y] = (index == 0,)
+            else:
+                looks[y] = (here if index == cursor else 0, *self._cells(self.source[index]))
+        return looks
+
+    def _cells(self, row: Row) -> list[str]:
         known = self._static.get(id(row))
         if known is None or known[0] is not row:
             fixed = [None if column.live else column.cell(row, 0, width) for column, width in self._layout]
             known = self._static[id(row)] = (row, fixed)
-        cells: list[Any] = [(self.has_focus + 1) if index == self.cursor else 0]
+        cells: list[str] = []
         for cell, (column, width) in zip(known[1], self._layout, strict=True):
             cells += cell or column.cell(row, self._now, width)
-        return tuple(cells)
+        return cells
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """The lines in ``crop``. There are no borders and no padding to draw around them."""
         self._lay_out()
         filters = self.get_line_filters()
         background = self.background_colors[1]
+        looks = (*filters, background, self._cells_wide)
+        if looks != self._drawn_as:
+            self._drawn_as = looks
+            self._drawn.clear()
         whole = crop.column_span == (0, self._cells_wide)
+        view = self._view
+        if self._looked_from != view:
+            self._looked_at, self._looked_from = {}, view
+        unseen = [y for y in crop.line_range if y not in self._looked_at]
+        self._looked_at |= self._look(view[0], unseen)
         strips = []
         for y in crop.line_range:
-            strip = self.render_line(y)
-            for line_filter in filters:
-                strip = strip.apply_filter(line_filter, background)
+            cells = self._looked_at[y]
+            drawn = self._drawn.get(y)
+            if drawn is not None and (drawn[0] is cells or drawn[0] == cells):
+                strip = drawn[1]
+            else:
+                strip = self._draw(y, cells)
+                for line_filter in filters:
+                    strip = strip.apply_filter(line_filter, background)
+                self._drawn[y] = (cells, strip)
             strips.append(strip if whole else strip.crop(*crop.column_span))
         return strips
 
-    def render_line(self, y: int) -> Strip:
+    def _draw(self, y: int, cells: tuple[Any, ...]) -> Strip:
         """The headings, or a row."""
         width = self._cells_wide
-        if y < _HEAD:
+        if y < HEAD:
             return self._head(width)
-        top = self.scroll_offset.y
-        if self._looked_from == (top, self.cursor, self.has_focus) and y in self._looked_at:
-            cells = self._looked_at[y]
-        else:
-            cells = self._cells(y - _HEAD + top)
-        self._drawn[y] = cells
         if len(cells) == 1:
             text = self._nothing if cells[0] else ""
             return Strip([Segment(fit(text, width), self.style_named("faint"))], width)
@@ -436,25 +515,36 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         return self._styles[name]
 
     def _strip(self, cells: tuple[Any, ...], width: int) -> Strip:
-        over = Style()
-        if cells[0]:
-            over = self.get_component_rich_style("list--cursor" if cells[0] > 1 else "list--cursor-away")
-            over = Style(
-                bgcolor=over.bgcolor, bold=over.bold, reverse=True if self.app.no_color and cells[0] > 1 else None
-            )
         segments = []
         used = 0
+        last = len(self._layout) - 1
         for number, (column, cell_width) in enumerate(self._layout):
-            text, name = cells[1 + 2 * number], cells[2 + 2 * number]
-            shown = fit(text, cell_width)
-            if column.right:
-                shown = shown.rstrip(" ").rjust(cell_width)
-            style = self.style_named(name)
-            gap = "" if number == len(self._layout) - 1 else " " * _GAP
-            segments.append(Segment(shown + gap, style if name == "shout" else style + over))
-            used += cell_width + len(gap)
-        segments.append(Segment(" " * max(0, width - used), self.style_named("") + over))
-        return Strip(segments).adjust_cell_length(width)
+            looks = (number, cells[0], cells[1 + 2 * number], cells[2 + 2 * number])
+            segment = self._segments.get(looks)
+            if segment is None:
+                segment = self._segments[looks] = self._segment(column, cell_width, looks, is_last=number == last)
+            segments.append(segment)
+            used += cell_width + (_GAP if number < last else 0)
+        if used < width:
+            segments.append(Segment(" " * (width - used), self.style_named("") + self._style_over(cells[0])))
+        return Strip(segments, max(width, used)).adjust_cell_length(width)
+
+    def _segment(self, column: Column[Row], width: int, looks: tuple[int, int, str, str], *, is_last: bool) -> Segment:
+        _, cursor, text, name = looks
+        shown = fit(text, width)
+        if column.right:
+            shown = shown.rstrip(" ").rjust(width)
+        style = self.style_named(name)
+        return Segment(
+            shown + ("" if is_last else " " * _GAP), style if name == "shout" else style + self._style_over(cursor)
+        )
+
+    def _style_over(self, cursor: int) -> Style:
+        """What the cursor adds to the style of a row: 0, there is none; 1, the keys are elsewhere; 2, they are here."""
+        if not cursor:
+            return Style()
+        over = self.get_component_rich_style("list--cursor" if cursor > 1 else "list--cursor-away")
+        return Style(bgcolor=over.bgcolor, bold=over.bold, reverse=True if self.app.no_color and cursor > 1 else None)
 
     def _head(self, width: int) -> Strip:
         style = self.get_component_rich_style("list--head")

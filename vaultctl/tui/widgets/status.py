@@ -1,6 +1,5 @@
 """The head of every screen: which vault, whether the picture is live, the counters, the minutes of the last hour."""
 
-from collections import Counter
 from typing import NamedTuple
 
 from vaultctl.domain.times import SECOND
@@ -36,11 +35,10 @@ class Counts(NamedTuple):
 
 def counts_of(model: Model, now: int) -> Counts:
     """The counts of a model."""
-    holders = Counter(lease.holder for lease in model.leases.values())
+    leases = model.leases.values()
     soon = now + words.SOON_SECONDS * SECOND
-    return Counts(
-        len(model.leases), len(holders), len(model.sessions), sum(x.expires_at < soon for x in model.leases.values())
-    )
+    ending = sum(words.is_ending(x.expires_at - now, x.ttl) for x in leases if x.expires_at < soon)
+    return Counts(len(leases), len({x.holder for x in leases}), len(model.sessions), ending)
 
 
 class StatusLines(Lines):
@@ -59,6 +57,8 @@ class StatusLines(Lines):
         if connection.lost_at is not None:
             since = words.span(now - connection.lost_at)
             text = f" ⚠ STALE for {since}: {connection.reason} "
+            if self.size.width < sum(len(shown) for shown, _ in pieces) + len(text) + _CLOCK_CELLS:
+                del pieces[1:]  # which vault it is matters less now
             room = self.size.width - sum(len(shown) for shown, _ in pieces) - _CLOCK_CELLS
             pieces.append((text if len(text) <= room else words.fit(text, max(20, room)), "shout"))
         elif connection.catching_up:
@@ -101,14 +101,20 @@ class DenialLine(Lines):
     DenialLine { display: none; height: 1; background: $error; }
     """
 
+    _told: tuple[int, int, int] = (0, 0, 0)
+
     def tell(self, model: Model) -> None:
         """Show how many there are, and the last one."""
         number = model.unseen_denials
+        width = max(1, self.size.width or self.app.size.width)
+        told = (number, model.denials[-1].seq, width) if number else (0, 0, 0)
+        if told == self._told:
+            return
+        self._told = told
         self.display = number > 0
-        if not number or not model.denials:
+        if not number:
             return
         last = model.denials[-1]
         counted = "1 denial" if number == 1 else f"{number:,} denials"
         text = f" ✖ {counted}, press d to look. Last {words.entry_time(last)}: {words.story(last)}"
-        width = max(1, self.size.width or self.app.size.width)
         self.show([[(words.fit(text, width), "shout")]])
