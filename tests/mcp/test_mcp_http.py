@@ -90,7 +90,7 @@ async def test_agents_are_served_in_both_eras_each_in_a_session_and_a_signal_end
             got = []
             for token, era in zip(tokens, ERAS, strict=True):
                 async with speaking(agents.url, token, era) as client:
-                    answer = await client.call_tool("vault_get_credential", GET | {"ttl": "2s"})
+                    answer = await client.call_tool("vault_get_credential", GET | {"ttl": "4s"})
                     assert answer.structured_content is not None
                     assert answer.structured_content["value"] == SECRET
                     got.append(answer.structured_content["leaseId"])
