@@ -1,9 +1,11 @@
 """Records as JSON, with the names of the design, and never a secret but in the four answers that carry one."""
 
 import json
+import os
 import pickle
 from collections import Counter
 from datetime import UTC, datetime
+from random import Random
 from typing import Any
 
 import msgspec
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from vaultctl.domain import records, requests
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput
-from vaultctl.domain.ids import base62, new_id
+from vaultctl.domain.ids import Drawn, base62, new_id, new_timed_id
 from vaultctl.domain.records import (
     AllowedIdentity,
     AuditEntry,
@@ -349,10 +351,36 @@ class TestIds:
         drawn = iter((b"\xf8\xff" * 16, b"\xfb" * 20 + bytes(12), bytes(32)))
         assert new_id("lease", lambda _count: next(drawn)) == "lease_" + "0" * 22
 
+    def test_ids_with_a_time_sort_by_it(self) -> None:
+        moments = (0, 1, 61, 62, 1_800_000_000_000_000, 1_800_000_000_000_001, 13_537_086_546_263_551)
+        ids = [new_timed_id("lease", moment, lambda count: b"\x00" * count) for moment in moments]
+        assert ids == sorted(ids)
+        assert {len(id) for id in ids} == {len("lease_") + 22}
+        assert len({new_timed_id("lease", 1, os.urandom) for _ in range(100)}) == 100
+
     def test_all_digits_are_equally_likely(self) -> None:
         digits = Counter(new_id("x", lambda count, byte=byte: bytes([byte]) * count)[2] for byte in range(248))
         assert len(digits) == 62
         assert set(digits.values()) == {4}
+
+    @given(st.lists(st.integers(1, 3_000)))
+    def test_bytes_that_are_drawn_at_once_are_given_out_once(self, sizes: list[int]) -> None:
+        source = Random(1)
+        drawn: list[bytes] = []
+
+        def draw(count: int) -> bytes:
+            drawn.append(source.randbytes(count))
+            return drawn[-1]
+
+        given_out = Drawn(draw)
+        rest = b""
+        for size in sizes:
+            before, part = len(drawn), given_out(size)
+            assert len(part) == size
+            if len(drawn) > before:
+                rest += drawn[-1]
+            assert rest.startswith(part)
+            rest = rest[size:]
 
     @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
     def test_different_bytes_have_different_digits_of_one_width(self, one: bytes, other: bytes) -> None:

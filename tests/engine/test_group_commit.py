@@ -72,6 +72,7 @@ class Twin:
         found_vault(self.store, root, tenant="my-org", owner=owner, random=self.random)
         self.engine = Engine(self.store, root, random=self.random)
         self.groups = GroupCommit(self.engine, lambda error: None)
+        self.drawn = self.engine.drawing()  # as its groups have it
 
     def dump(self) -> dict[str, list[Any]]:
         with sqlite3.connect(self.path) as connection:
@@ -156,7 +157,7 @@ def test_a_group_leaves_the_very_bytes_that_its_calls_leave_one_by_one(
         for numbers, seconds in reversed(groups):
             calls = [known.call(*three) for three in numbers]
             at_once = together.groups.run(calls).results
-            singly = [apart.engine.write([call]).results[0] for call in calls]
+            singly = [apart.engine.write([call], random=apart.drawn).results[0] for call in calls]
             assert [shown(result) for result in at_once] == [shown(result) for result in singly]
             assert together.dump() == apart.dump()
             for result in at_once:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError, VaultUnavailable
-from vaultctl.domain.ids import RandomBytes
+from vaultctl.domain.ids import Drawn, RandomBytes
 from vaultctl.domain.records import Event, Identity
 from vaultctl.engine import reaper
 from vaultctl.engine.authentication import VAULT_TENANT, Principal, needs_touch
@@ -123,13 +123,24 @@ class Engine:
             caller = outcome.caller if outcome.refused is None else None
             return outcome, caller is not None and needs_touch(caller, tx)
 
-    def write(self, calls: Sequence[Call], memory: "Memory | None" = None, patience: float | None = None) -> Written:
+    def drawing(self) -> RandomBytes:
+        """Where random bytes come from, for one thread of a process that does not fork."""
+        return Drawn(self._random)
+
+    def write(
+        self,
+        calls: Sequence[Call],
+        memory: "Memory | None" = None,
+        patience: float | None = None,
+        random: RandomBytes | None = None,
+    ) -> Written:
         """Run ``calls``, one after the other, in one transaction that is committed before this returns.
 
         Args:
             calls: What to run.
             memory: What earlier transactions left behind, and where this one leaves it.
             patience: Seconds to wait for other writers, if not the store's own.
+            random: Where random bytes come from, if not from the engine's own source.
 
         Raises:
             VaultError: The only call failed after it had written, or the transaction could not be committed.
@@ -139,7 +150,7 @@ class Engine:
         results: list[Outcome | VaultError] = []
         try:
             with self._store.write(patience) as store_tx:
-                tx = self._transaction(store_tx, memory)
+                tx = Transaction(store_tx, self._keys, random or self._random, memory)
                 if len(calls) > 1:  # all at once, in order of name: so that nodes don't wait for each other
                     tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
                     prefetch(tx, calls)

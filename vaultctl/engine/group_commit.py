@@ -45,6 +45,7 @@ class GroupCommit:
         self._engine = engine
         self._report = report
         self._memory = Memory()
+        self._random = engine.drawing()
         self.commits = 0
         self.conflicts = 0
         self.spoiled = 0
@@ -84,7 +85,7 @@ class GroupCommit:
     def _write(self, calls: Sequence[Call]) -> Written:
         def write() -> Written:
             try:
-                return self._engine.write(calls, self._memory)
+                return self._engine.write(calls, self._memory, random=self._random)
             except Conflicted:
                 self.conflicts += 1
                 raise

@@ -15,7 +15,7 @@ from vaultctl.domain.errors import (
     VaultError,
     VerificationFailed,
 )
-from vaultctl.domain.ids import new_id
+from vaultctl.domain.ids import new_timed_id
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import (
     CredentialState,
@@ -106,7 +106,7 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     lease_row = tx.insert(
         LeaseRow(
             tenant=caller.tenant,
-            id=new_id("lease", tx.random),
+            id=new_timed_id("lease", tx.now, tx.random),
             credential_id=row.id,
             credential_name=name,
             credential_version=row.version,
@@ -413,7 +413,7 @@ def _version(tx: Transaction, tenant: str, credential_id: str, number: int, name
 def _issued(tx: Transaction, row: LeaseRow, version: VersionRow, type: str) -> IssuedLease:
     """The answer with a lease: as it is delivered, with the value or with a reference to it."""
     value, kind = tx.unseal_value(version), CredentialType(type)
-    attributes = views.credential_version(version, row.credential_version).attributes
+    attributes = views.attributes_of(version)
     by_reference = row.delivery == Delivery.REFERENCE
     return IssuedLease(
         lease=views.lease(row, tx.now),

@@ -54,5 +54,5 @@ def _redeem(
         lease=views.lease(row, tx.now),
         type=CredentialType(credential.type),
         value=Secret(value),
-        attributes=views.credential_version(version, row.credential_version).attributes,
+        attributes=views.attributes_of(version),
     )

@@ -119,9 +119,10 @@ class Transaction:
 
         Where there is none, ``decoy`` makes one to spend the time on that authenticating it would take.
         """
-        rows = self._of(cast("str", key[0])).of(row_type)
+        rows: dict[Any, Any] = self._of(key[0]).of(row_type)  # type: ignore[arg-type]
         if key in rows:
-            return cast("R | None", rows[key])
+            known: R | None = rows[key]
+            return known
         row = self._store.get(row_type, *key)
         if row is not None:
             self._authentic(row)

@@ -77,12 +77,23 @@ def credential(row: CredentialRow) -> Credential:
     )
 
 
+def attributes_of(row: VersionRow) -> dict[str, str]:
+    """What one version of a credential shows of its value."""
+    return dict(_attributes(row.attributes))
+
+
+@lru_cache
+def _attributes(text: str) -> dict[str, str]:
+    attributes: dict[str, str] = json.loads(text)
+    return attributes
+
+
 def credential_version(row: VersionRow, current: int) -> CredentialVersion:
     """One version of a credential, without its value."""
     return CredentialVersion(
         version=row.version,
         current=row.version == current,
-        attributes=json.loads(row.attributes),
+        attributes=attributes_of(row),
         created_at=from_micros(row.created_at),
         created_by=row.created_by,
         restored_from=row.restored_from,
