@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vaultctl import Vault
 from vaultctl.client.setup import initialise
+from vaultctl.domain.times import from_micros, rfc3339
 from vaultctl.store.rows import EntryRow
 
 AGENTS = 50
@@ -45,7 +46,7 @@ def make_vault(home: Path, entries: int) -> None:
     connection.execute(
         "UPDATE logs SET size = ?, last_time = ?, frontier = NULL, checkpoints = NULL, unsigned_entries = NULL,"
         " checkpoint_time = NULL, mac = NULL WHERE tenant = ?",
-        (entries, last_time + entries, TENANT),
+        (entries, last_time + entries - 1, TENANT),
     )
     connection.execute("DELETE FROM tenant_keys WHERE tenant = ? AND purpose = 'signing'", (TENANT,))
     for _, sql in statements:
@@ -64,7 +65,7 @@ def _rows(first: int, entries: int, last_time: int) -> Iterator[tuple[str | int 
             f'"event":"lease.created","id":"{seq:032x}","identity":{{"name":"{agent}",'
             f'"purpose":"Fetch the latest orders","sessionId":"{session}","type":"agent"}},'
             f'"leaseId":"{lease}","seq":{seq},"tenantId":"{TENANT}",'
-            '"timestamp":"2027-01-15T08:00:00.000000Z"}'
+            f'"timestamp":"{rfc3339(from_micros(last_time + seq))}"}}'
         ).encode()
         yield (TENANT, seq, last_time + seq, "lease.created", agent, session, "api-key", lease, text)
 

@@ -176,6 +176,20 @@ class Bench:
             self.missed += milliseconds > 20
             self.report(f"by {name} (also at most 20 ms)", milliseconds / 1e3, floor[name] / 1e3, 2)
 
+    def ledger(self) -> None:
+        """What the tree and the checkpoints cost a commit, and verifying a million entries."""
+        import ledger
+
+        print("Ledger, leases on SQLite, against the same commits without it:")
+        with tempfile.TemporaryDirectory(prefix="vaultctl-bench-") as folder:
+            for size, (seconds, floor) in ledger.commits(Path(folder)).items():
+                self.report(f"256 leases, {size} in a commit", seconds, floor, 1.25)
+        built, verified, memory = ledger.verification(1_000_000)
+        self.missed += verified > 20
+        verdict = "ok" if verified <= 20 else "MISSED"
+        print(f"  {'verifying 1,000,000 entries':<44} {verified:8.1f} s  {memory:7.1f} MiB  (budget 20)  {verdict}")
+        print(f"  {'building the tree of a log that has none':<44} {built:8.1f} s")
+
     def _first_credential(self) -> None:
         server = subprocess.Popen(
             [VAULTCTL, "mcp", "serve"],
@@ -254,6 +268,7 @@ def main() -> int:
         bench.leases()
         bench.over_http()
         bench.dashboard()
+        bench.ledger()
         bench.audit_queries()
     if bench.missed:
         print(f"{bench.missed} budgets missed.")

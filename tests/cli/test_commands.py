@@ -26,7 +26,7 @@ class TestInit:
         made = cli.ok("init", "--root-key", "file", "-o", "json").json
         assert made["tenant"] == "default"
         assert made["rootKey"] == "file"
-        assert set(made) == {"home", "database", "vaultId", "tenant", "rootKey", "rootKeyNote"}
+        assert set(made) == {"home", "database", "vaultId", "tenant", "rootKey", "rootKeyNote", "verifierKey"}
 
     def test_prints_only_the_id_when_quiet(self, cli: Cli) -> None:
         result = cli.ok("init", "--root-key", "file", "-q")

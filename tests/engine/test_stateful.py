@@ -480,6 +480,12 @@ class Population(RuleBasedStateMachine):
                 assert value.encode().hex() not in text
 
     @invariant()
+    def every_log_verifies_and_agrees_with_each_of_its_checkpoints(self) -> None:
+        for tenant in self.seen:
+            found = self.world.owner(tenant).audit_log.verify()
+            assert (found.problems, found.size) == ((), self.seen[tenant])
+
+    @invariant()
     def listings_are_as_the_model_has_it(self) -> None:
         for tenant in self.seen:
             owner = self.world.owner(tenant)

@@ -20,6 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgspec.structs import replace
 
+from tests.ledger.recomputed import assert_log_agrees
 from tests.security import crashing
 from vaultctl import Vault
 from vaultctl.client.backup import back_up, restore
@@ -138,8 +139,12 @@ def assert_nothing_is_lost_or_half_done(home: Path, acknowledged: list[Said], wh
             tokens = {row.id: row for row in tx.find(TokenRow)}
             (credential,) = tx.find(CredentialRow)
             versions = sorted(row.version for row in tx.find(VersionRow))
+        for tenant in ("my-org", "_vault"):
+            assert assert_log_agrees(store, tenant) > 0, where
     finally:
         store.close()
+    with Vault.embedded(home=home) as owner:
+        assert owner.audit_log.verify().problems == (), where
 
     events: dict[str, Counter[str]] = defaultdict(Counter)
     for entry in entries:

@@ -23,6 +23,7 @@ _INITIALISED = [
     Column("tenant", lambda i: i.tenant),
     Column("root key", lambda i: i.root_key),
     Column("why", lambda i: i.root_key_note),
+    Column("log key", lambda i: i.verifier_key),
 ]
 
 _STATUS = [

@@ -6,6 +6,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from msgspec.structs import replace
+
 from vaultctl.client.alone import alone_in
 from vaultctl.client.database import Database, named_database, require_postgres
 from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
@@ -38,6 +40,8 @@ class Initialised(Record):
     """The provider that keeps the root key."""
     root_key_note: str
     """Which provider was chosen, and why, in a sentence."""
+    verifier_key: str | None = None
+    """The key that verifies the checkpoints of the tenant's audit log; to be kept elsewhere with one of them."""
 
 
 def initialise(
@@ -66,14 +70,17 @@ def initialise(
         VaultUnavailable: It can't be written there, or the chosen provider does not work.
     """
     check_name(tenant, "tenant")
-    return make_vault(
-        tenant=tenant,
-        root_key=root_key,
-        home=home,
-        database=database,
-        ask_passphrase=ask_passphrase,
-        fill=lambda store, root: found_vault(store, root, tenant=tenant, owner=owner_identity()),
+    verifier_key: str | None = None
+
+    def found(store: Store, root: RootKey) -> str:
+        nonlocal verifier_key
+        vault_id, verifier_key = found_vault(store, root, tenant=tenant, owner=owner_identity())
+        return vault_id
+
+    made = make_vault(
+        tenant=tenant, root_key=root_key, home=home, database=database, ask_passphrase=ask_passphrase, fill=found
     )
+    return replace(made, verifier_key=verifier_key)
 
 
 def make_vault(

@@ -1,6 +1,7 @@
 """Founding a vault: what a new database gets before anyone can use it."""
 
 import os
+from typing import NamedTuple
 
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain.ids import RandomBytes, new_id
@@ -14,8 +15,22 @@ from vaultctl.store.interface import Store
 from vaultctl.store.rows import VaultRow
 
 
-def found_vault(store: Store, root: RootKey, *, tenant: str, owner: Identity, random: RandomBytes = os.urandom) -> str:
-    """Put a vault with its first tenant into an empty store; answers the vault's id.
+class Founded(NamedTuple):
+    """A vault that was just founded.
+
+    Attributes:
+        vault_id: Its id.
+        verifier_key: Verifies the checkpoints of the first tenant's log.
+    """
+
+    vault_id: str
+    verifier_key: str
+
+
+def found_vault(
+    store: Store, root: RootKey, *, tenant: str, owner: Identity, random: RandomBytes = os.urandom
+) -> Founded:
+    """Put a vault with its first tenant into an empty store.
 
     Raises:
         InvalidInput: ``tenant`` is no legal name.
@@ -31,4 +46,4 @@ def found_vault(store: Store, root: RootKey, *, tenant: str, owner: Identity, ra
             settings = {"defaultLeaseTTL": str(DEFAULT_LEASE_TTL), "maxLeaseTTL": str(DEFAULT_MAX_LEASE_TTL)}
             tx.audit(name, Event.TENANT_CREATED, owner, settings)
         tx.finish()
-    return vault_id
+        return Founded(vault_id, str(tx.verifier_key(tenant)))
