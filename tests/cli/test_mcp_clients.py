@@ -328,6 +328,9 @@ def test_a_profile_is_for_one_agent_and_one_vault(file: Path, cli: Cli, tmp_path
     other_agent = cli("mcp", "install", "--client", "cursor", "--agent", "other", "--profile", PROFILE)
     assert other_agent.status == ExitStatus.CONFLICT
     assert "is for the agent deploy-agent" in other_agent.err
+    other_tenant = cli(*INSTALL, "--tenant", "other-org")
+    assert other_tenant.status == ExitStatus.CONFLICT
+    assert "is for the tenant my-org" in other_tenant.err
     other_vault = cli(*UNINSTALL, "--base-url", "https://vault.example.com")
     assert other_vault.status == ExitStatus.CONFLICT
     assert "this would be about https://vault.example.com" in other_vault.err

@@ -120,6 +120,7 @@ def install(
         server=check_name(server, "server"),
         profile=check_name(profile or f"{client}-{agent}", "profile"),
         agent=agent,
+        tenant=run.tenant_asked_for,
         credentials=None if credential is None else tuple(check_glob(glob, "credential") for glob in credential),
         ttl=ttl,
     )

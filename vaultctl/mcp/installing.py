@@ -46,6 +46,7 @@ class Wanted(NamedTuple):
         server: What our server is called there.
         profile: The profile.
         agent: The agent that the server is to act for.
+        tenant: The agent's tenant, if one is named.
         credentials: Globs of the credentials that its token reaches; None: as before, and none at first.
         ttl: How long its token lives; None: 90 days.
     """
@@ -55,6 +56,7 @@ class Wanted(NamedTuple):
     server: str
     profile: str
     agent: str
+    tenant: str | None
     credentials: tuple[str, ...] | None
     ttl: Duration | None
 
@@ -173,6 +175,10 @@ def _known(home: Home, place: Place, wanted: Wanted) -> Profile | None:
     if profile.agent != wanted.agent:
         raise Conflict(
             f"The profile {profile.name} is for the agent {profile.agent}.", hint="Name another with --profile."
+        )
+    if wanted.tenant not in (None, profile.tenant):
+        raise Conflict(
+            f"The profile {profile.name} is for the tenant {profile.tenant}.", hint="Name another with --profile."
         )
     _require_place(profile, place)
     return profile

@@ -115,7 +115,9 @@ def find(home: Home, name: str) -> Profile | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise VaultUnavailable(f"The profile {path} can't be read: {error.strerror}.", hint=_ANEW) from None
+        raise VaultUnavailable(
+            f"The profile {path} can't be read: {error.strerror}.", hint="It must be a file that you can read."
+        ) from None
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
         raise VaultUnavailable(
             f"The profile {path} is not yours alone (mode {stat.S_IMODE(status.st_mode):04o}).",
@@ -126,7 +128,10 @@ def find(home: Home, name: str) -> Profile | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         profile = None
     if profile is None or profile.name != name:
-        raise VaultUnavailable(f"The profile {path} is damaged.", hint=_ANEW)
+        raise VaultUnavailable(
+            f"The profile {path} is damaged.",
+            hint=f"Remove it (rm {path}), revoke its token (vaultctl token list), and install anew.",
+        )
     return profile
 
 
