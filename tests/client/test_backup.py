@@ -274,8 +274,10 @@ def test_what_is_damaged_or_has_another_passphrase_makes_no_vault(
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(VaultLocked, match="nobody to ask"):
         restore(fast_path / "backup", home=new, root_key="file")
-    with pytest.raises(InvalidInput):
-        restore(fast_path / "not-there", home=new, root_key="file", ask_backup_passphrase=lambda: Secret(PASSPHRASE))
+    os.mkfifo(fast_path / "pipe")
+    for name in ("not-there", "pipe", "home"):
+        with pytest.raises(InvalidInput, match="can't be read"):
+            restore(fast_path / name, home=new, root_key="file", ask_backup_passphrase=lambda: Secret(PASSPHRASE))
     assert not new.exists()
     restore(fast_path / "backup", home=new, root_key="file", ask_backup_passphrase=lambda: Secret(PASSPHRASE))
 

@@ -1,5 +1,6 @@
 """The root key is rotated and moved under a vault that is in use, and only its owner's files say so."""
 
+import hashlib
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ from vaultctl.client.embedded import owner_identity
 from vaultctl.client.home import Settings, load_settings, locate, save_settings
 from vaultctl.client.root_key import move_root_key, rotate_root_key, show_root_key
 from vaultctl.client.setup import initialise
+from vaultctl.crypto import passphrases
 from vaultctl.crypto.root_keys import RootKey, RootKeyConfig
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import Conflict, InvalidInput, VaultLocked, VerificationFailed
@@ -28,6 +30,16 @@ from vaultctl.store.sqlite import SqliteStore
 
 VALUE = "value-0123456789"
 OLD, NEW = "correct horse battery", "staple and so on"
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deriving keys has tests of its own."""
+
+    def derive(secret: Secret, salt: bytes, **_: int) -> bytes:
+        return hashlib.sha256(salt + secret.reveal().encode()).digest()
+
+    monkeypatch.setattr(passphrases, "derive", derive)
 
 
 @pytest.fixture

@@ -234,11 +234,13 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _existing_file(path: Path) -> Iterator[BinaryIO]:
+    reason: str | None = "it is no file"
+    stream = None
     try:
-        stream = path.open("rb")
+        if not path.exists() or path.is_file():  # it is read more than once, which a pipe does not bear
+            stream = path.open("rb")
     except OSError as error:
         reason = error.strerror
-        stream = None
     if stream is None:
         raise InvalidInput(f"The backup {path} can't be read: {reason}.", hint="Name the file that backup made.")
     with stream:
