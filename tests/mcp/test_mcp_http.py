@@ -159,6 +159,7 @@ def test_a_start_that_can_not_succeed_says_why(shop: "Bench") -> None:
 
     status, said = refused("--listen", "127.0.0.1:0")
     assert (status, "--transport http" in said) == (2, True)
+    assert refused("--grace", "0")[0] == 2
     assert refused("--transport", "carrier-pigeon")[0] == 2
     assert refused("--transport", "http", "--path", "mcp")[0] == 2
     assert refused("--transport", "http", "--listen", "0.0.0.0:0")[0] == 2  # plain HTTP to everybody

@@ -95,7 +95,7 @@ def serve(
     run = invocation(ctx)
     of_http = (listen, path, tls_cert, tls_key, allow_plain_http, grace, log_format, idle, allow_host, allow_origin)
     if transport == "stdio":
-        if any(of_http):
+        if any(value is not None and value is not False for value in of_http):
             raise InvalidInput("On stdio nothing is listened to.", hint="Add --transport http, or leave that out.")
         from vaultctl.mcp.main import serve as serve_mcp
 
