@@ -8,6 +8,7 @@ Like the server it says in its log where it listens, and serves until SIGTERM.
 
 import asyncio
 import gc
+import os
 import signal
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from vaultctl.api.server import Server
 from vaultctl.api.serving import bind
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
+from vaultctl.domain.ids import RandomBytes
 from vaultctl.domain.records import CredentialType, Delivery, Identity, IssuedLease, Lease, LeaseState, Role
 from vaultctl.domain.rules import Caller
 from vaultctl.domain.secrets import Secret
@@ -31,11 +33,19 @@ _NOW = datetime(2027, 1, 15, 8, 0, 0, 123_456, tzinfo=UTC)
 _TOKEN_ID = "tok_0123456789abcdefghijkl"
 
 
+class _NoEngine:
+    """What a service asks of its engine before there is anything to perform."""
+
+    @staticmethod
+    def drawing() -> RandomBytes:
+        return os.urandom
+
+
 class _Hello(Service):
     """Answers every request with the same lease, at once."""
 
     def __init__(self) -> None:
-        super().__init__(None)  # type: ignore[arg-type]
+        super().__init__(_NoEngine())  # type: ignore[arg-type]
         identity = Identity(type="agent", name="agent-0", purpose="Benchmark")
         lease = Lease(
             id="lease_0123456789abcdefghijkl",
