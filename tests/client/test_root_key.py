@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from vaultctl import Vault
 from vaultctl.client.alone import alone_in
 from vaultctl.client.doctor import diagnose
-from vaultctl.client.embedded import owner_identity
 from vaultctl.client.home import Settings, load_settings, locate, save_settings
+from vaultctl.client.ownership import owner_identity
 from vaultctl.client.root_key import move_root_key, rotate_root_key, show_root_key
 from vaultctl.client.setup import initialise
 from vaultctl.crypto import passphrases

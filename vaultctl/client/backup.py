@@ -12,8 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from vaultctl.client.embedded import open_engine, owner_identity, require_no_server
+from vaultctl.client.embedded import open_engine
 from vaultctl.client.home import load_settings, locate
+from vaultctl.client.ownership import owner_identity, require_no_server
 from vaultctl.client.private_files import sync_directory
 from vaultctl.client.setup import make_vault
 from vaultctl.crypto import passphrases

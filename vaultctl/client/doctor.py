@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vaultctl.client.database import Database, named_database, open_store
-from vaultctl.client.embedded import open_engine, provider_context
+from vaultctl.client.embedded import open_engine
 from vaultctl.client.findings import SOON, problem
 from vaultctl.client.findings import Finding as Finding
 from vaultctl.client.home import Home, Settings, load_settings, locate
+from vaultctl.client.ownership import provider_context
 from vaultctl.crypto.root_keys import describe_root_key
 from vaultctl.crypto.tokens import PREFIX, token_hash
 from vaultctl.domain import requests as ask

@@ -1,8 +1,6 @@
 """The embedded adapter: calls the engine in this process, on the store of this machine."""
 
 import os
-import pwd
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -12,12 +10,13 @@ from vaultctl.client.adapters import OnState
 from vaultctl.client.database import named_database, open_store
 from vaultctl.client.following import poll
 from vaultctl.client.home import Home, Settings, load_settings, locate
-from vaultctl.crypto.root_keys import ProviderContext, RootKey, load_root_key
+from vaultctl.client.ownership import AskedOnce, owner_identity, provider_context, require_no_server
+from vaultctl.crypto.root_keys import RootKey, load_root_key
 from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import VaultError, VaultLocked, VaultUnavailable
+from vaultctl.domain.errors import VaultError, VaultLocked
 from vaultctl.domain.names import check_name
-from vaultctl.domain.records import AuditEntry, Identity
+from vaultctl.domain.records import AuditEntry
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.authentication import VAULT_TENANT, Bearer, Owner, Principal
 from vaultctl.engine.engine import BRIEFLY, Engine
@@ -86,20 +85,6 @@ def open_embedded(
     return EmbeddedAdapter(engine, principal)
 
 
-class AskedOnce:
-    """Asks a person for the passphrase the first time, and knows it from then on."""
-
-    def __init__(self, ask: Callable[[], Secret]) -> None:
-        self._ask = ask
-        self.known: Secret | None = None
-
-    def __call__(self) -> Secret:
-        """The passphrase."""
-        if self.known is None:
-            self.known = self._ask()
-        return self.known
-
-
 def open_engine(
     place: Home,
     settings: Settings,
@@ -155,35 +140,3 @@ def _find_root_key(key_id: str, place: Home, ask: AskedOnce | None) -> RootKey:
         if config is not None and config.key_id == key_id:
             return load_root_key(config, provider_context(place, ask if ask is not None and ask.known else None))
     raise VaultLocked("The root key was rotated elsewhere.", hint="Bring its copy here, and start again.")
-
-
-def provider_context(place: Home, ask_passphrase: Callable[[], Secret] | None) -> ProviderContext:
-    """What root-key providers need to know of this process."""
-    return ProviderContext(
-        data_dir=place.data,
-        vault_home=str(place.data),
-        ask_passphrase=ask_passphrase,
-        environ=os.environ,
-        interactive=sys.stdin is not None and sys.stdin.isatty(),
-    )
-
-
-def owner_identity() -> Identity:
-    """The owner of an embedded vault, by the operating system's word rather than by environment variables."""
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid{os.getuid()}"
-    return Identity(type="human", user_id="owner", email=f"{user}@localhost")
-
-
-def require_no_server() -> None:
-    """Raise VaultUnavailable if the environment asks for a server.
-
-    Going on with the embedded vault instead would answer from another vault than the one that was asked for.
-    """
-    if os.environ.get("VAULT_BASE_URL"):
-        raise VaultUnavailable(
-            "VAULT_BASE_URL is set, and this is about the vault of this machine.",
-            hint="Unset VAULT_BASE_URL to use the vault on this machine.",
-        )

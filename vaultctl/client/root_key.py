@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from vaultctl.client.alone import alone_in
 from vaultctl.client.database import named_database, open_store
-from vaultctl.client.embedded import AskedOnce, owner_identity, provider_context, require_no_server
 from vaultctl.client.home import Home, Settings, load_settings, locate, save_settings
+from vaultctl.client.ownership import AskedOnce, owner_identity, provider_context, require_no_server
 from vaultctl.crypto.root_keys import (
     ProviderContext,
     ProviderName,

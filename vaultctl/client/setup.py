@@ -10,9 +10,9 @@ from msgspec.structs import replace
 
 from vaultctl.client.alone import alone_in
 from vaultctl.client.database import Database, named_database, require_postgres
-from vaultctl.client.embedded import owner_identity, provider_context, require_no_server
 from vaultctl.client.home import Home, Settings, load_settings, locate, save_settings
 from vaultctl.client.location import make_private
+from vaultctl.client.ownership import owner_identity, provider_context, require_no_server
 from vaultctl.client.private_files import sync_directory
 from vaultctl.crypto.root_keys import RootKey, create_root_key, forget_root_key
 from vaultctl.domain.errors import AlreadyExists, InvalidInput, VaultError, VaultMissing, VaultUnavailable

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from vaultctl.client.database import Database, named_database
-from vaultctl.client.embedded import open_engine, require_no_server
+from vaultctl.client.embedded import open_engine
 from vaultctl.client.home import Home, load_settings, locate
+from vaultctl.client.ownership import require_no_server
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import LeaseState, Record, SessionState
 from vaultctl.domain.secrets import Secret
