@@ -286,14 +286,14 @@ class TestRemote:
                 coming = vault.audit_log.follow(-1)
                 assert (await anext(coming)).seq == 0
                 await coming.aclose()
-                assert vault._adapter._made._pool.connections == []  # type: ignore[attr-defined]
+                assert vault._adapter._connections._made._pool.connections == []  # type: ignore[attr-defined]
 
         asyncio.run(read_one())
         with Vault(RemoteAdapter(server.base_url, token)) as vault:
             sync_coming = vault.audit_log.follow(-1)
             assert next(sync_coming).seq == 0
             sync_coming.close()  # type: ignore[attr-defined]
-            assert vault._adapter._made._pool.connections == []  # type: ignore[attr-defined]
+            assert vault._adapter._connections._made._pool.connections == []  # type: ignore[attr-defined]
 
     @staticmethod
     def _endless(server: ScriptedServer) -> Callable[..., bool]:

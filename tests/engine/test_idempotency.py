@@ -184,6 +184,8 @@ def test_a_redemption_that_is_repeated_with_its_key_is_one_and_without_it_a_conf
         crowd.engine.perform(runtime, request, Idempotency(KEY.key, b"another ref"))
     events = crowd.events()
     assert [events.count(f"lease.{what}") for what in ("redeemed", "replayed", "denied")] == [1, 1, 2]
+    (replayed,) = (entry for entry in crowd.log() if entry.event == "lease.replayed")
+    assert replayed.details["replayed"] == "lease.redeemed"
 
 
 def test_with_the_key_and_the_reference_but_without_the_redeem_token_nothing_is_answered(crowd: Crowd) -> None:

@@ -43,13 +43,11 @@ def _redeem(
     value = tx.unseal_value(version)
     if not again:
         row = tx.update(row, redeemed_at=tx.now)
-    leases.audit(
-        tx,
-        Event.LEASE_REPLAYED if again else Event.LEASE_REDEEMED,
-        row,
-        caller.identity,
-        {"credentialVersion": row.credential_version, "tokenId": caller.token_id},
-    )
+    details: dict[str, Any] = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
+    if again:  # what is replayed besides is the lease's creation, which gives the reference alone
+        leases.audit(tx, Event.LEASE_REPLAYED, row, caller.identity, details | {"replayed": Event.LEASE_REDEEMED.value})
+    else:
+        leases.audit(tx, Event.LEASE_REDEEMED, row, caller.identity, details)
     return RedeemedLease(
         lease=views.lease(row, tx.now),
         type=CredentialType(credential.type),
