@@ -293,7 +293,7 @@ class TestRemote:
             sync_coming = vault.audit_log.follow(-1)
             assert next(sync_coming).seq == 0
             sync_coming.close()  # type: ignore[attr-defined]
-            assert vault._adapter._connections._made._pool.connections == []  # type: ignore[attr-defined]
+            assert vault._adapter._made._pool.connections == []  # type: ignore[attr-defined]
 
     @staticmethod
     def _endless(server: ScriptedServer) -> Callable[..., bool]:
