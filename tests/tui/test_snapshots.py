@@ -26,10 +26,12 @@ USUAL = (120, 40)
 def stage(fast_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A day at work, the same every day."""
     numbers = count(1)
-    for module in ("leases", "sessions", "tokens"):
-        monkeypatch.setattr(
-            f"vaultctl.engine.{module}.new_id", lambda prefix, random: f"{prefix}_{next(numbers) * 7919:022}"
-        )
+
+    def numbered(prefix: str, *_: Any) -> str:
+        return f"{prefix}_{next(numbers) * 7919:022}"
+
+    for name in ("leases.new_timed_id", "sessions.new_id", "tokens.new_id"):
+        monkeypatch.setattr(f"vaultctl.engine.{name}", numbered)
     made = Stage(fast_path, clock)
     kept = made.lease("deploy-agent", "deploy-key", ttl="30m", purpose="Deploy release 4.2 to staging")
     made.lease("analytics-bot", "orders-db-password", ttl="15m", purpose="Nightly revenue report")
