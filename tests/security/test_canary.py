@@ -94,6 +94,10 @@ class Life:
         for secret in self.first.secrets:
             self._try(lambda secret=secret: owner.credentials.create("canary-2", type, value, metadata={"n": secret}))
             self._try(lambda secret=secret: owner.credentials.create(secret, type, value))
+        for dry_run in (True, False):
+            for name in ("canary", "canary-4", *self.first.secrets):
+                values = {"canary-5": (type, value), name: (type, value)}
+                self._try(lambda v=values, d=dry_run: owner.credentials.import_values(v, dry_run=d))
         for other_type in MAKERS:
             if other_type != "generic-secret":
                 self._try(lambda t=other_type: owner.credentials.create("canary-x", t, value + "\x01" + value))
@@ -415,6 +419,26 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     terminal("tenant", "set", "second", "--max-lease-ttl", "8h")
     for form in ("table", "json"):
         terminal("audit", "--limit", "0", "-o", form)
+    (fast_path / ".env").write_text(f"CANARY={second.value}\nCANARY_6='{first.value}'\n")
+    terminal("credential", "import", str(fast_path / ".env"), "--dry-run")
+    terminal("credential", "import", str(fast_path / ".env"), "--yes", "-o", "json")
+    terminal("credential", "import", str(file), "--yes")
+    terminal("team", "invite", "alice@example.com", "--role", "user")
+    terminal("team", "list")
+    terminal("team", "role", "alice@example.com", "manager")
+    terminal("team", "remove", "alice@example.com", "--yes")
+    terminal("tenant", "rotate-kek")
+    terminal("root-key", "show")
+    terminal("root-key", "rotate", "--yes")
+    terminal("root-key", "move", "--to", "file", "--yes")
+    terminal("audit", "checkpoint")
+    terminal("audit", "verify")
+    terminal("run", "--credential", "CANARY=canary", "--", "true")
+    terminal("cortex", "run", str(file), "--task", "look")
+    sealed = str(fast_path / "sealed")
+    terminal("backup", sealed, VAULT_BACKUP_PASSPHRASE=first.value)
+    terminal("restore", sealed, VAULT_BACKUP_PASSPHRASE=second.value)
+    terminal("restore", sealed, VAULT_BACKUP_PASSPHRASE=first.value)
     nowhere = ("--base-url", "http://127.0.0.1:1")
     terminal("context", "add", "nowhere", *nowhere)
     terminal("context", "list", "-o", "json")

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from vaultctl.crypto.root_keys import private_files
-from vaultctl.crypto.root_keys.shape import KEY_ID, KEY_ID_PATTERN, ProviderContext, RootKey
+from vaultctl.crypto.root_keys.key_place import KeyPlace
+from vaultctl.crypto.root_keys.shape import KEY_ID, ProviderContext, RootKey
 from vaultctl.domain.errors import VaultLocked
 from vaultctl.domain.ids import RandomBytes
 
@@ -43,7 +44,7 @@ def load(key_id: str, ctx: ProviderContext) -> RootKey:
     Raises:
         VaultLocked: The file is missing, not private, malformed, or holds another key.
     """
-    path = _place_of(key_id, ctx)
+    path = _place(key_id, ctx).path
     root = _read(path)
     if root.id != key_id:
         raise VaultLocked(
@@ -59,29 +60,22 @@ def put(root: RootKey, ctx: ProviderContext) -> None:
     Raises:
         VaultUnavailable: The directory can't be written.
     """
-    if not private_files.create(_path(ctx), _line_of(root)) and _id_in(_path(ctx)) != root.id:
-        private_files.create(_beside(root.id, ctx), _line_of(root))
+    _place(root.id, ctx).put(_line_of(root), _id_in)
 
 
 def settle(key_id: str, ctx: ProviderContext) -> None:
     """Give the file its usual name, if that is free, and remove what a crash left."""
-    for path in (_path(ctx), _beside(key_id, ctx)):
-        private_files.remove_leftovers_of(path)
-    if _place_of(key_id, ctx) != _path(ctx) and not exists(ctx):
-        private_files.move(_beside(key_id, ctx), _path(ctx))
+    _place(key_id, ctx).settle()
 
 
 def where(key_id: str, ctx: ProviderContext) -> str:
     """The file."""
-    return str(_place_of(key_id, ctx))
+    return str(_place(key_id, ctx).path)
 
 
 def forget(key_id: str, ctx: ProviderContext) -> None:
     """Remove the file that holds that key, if there is one."""
-    for path in {_path(ctx), _beside(key_id, ctx)}:
-        private_files.remove_leftovers_of(path)
-        if _id_in(path) == key_id:
-            private_files.remove(path)
+    _place(key_id, ctx).forget(_id_in)
 
 
 def problems(key_id: str, ctx: ProviderContext) -> list[str]:
@@ -105,24 +99,16 @@ def _read(path: Path) -> RootKey:
     return root
 
 
-def _id_in(path: Path) -> str | None:
-    """Of which key a file is; None if there is no such file, or it is no key file."""
-    try:
-        return _read(path).id
-    except VaultLocked:
-        return None
+def _id_in(path: Path) -> str:
+    return _read(path).id
 
 
 def _line_of(root: RootKey) -> bytes:
     return f"{_FORMAT} {root.id} {root.encode()}\n".encode("ascii")
 
 
-def _place_of(key_id: str, ctx: ProviderContext) -> Path:
-    return private_files.place_of(_path(ctx), _beside(key_id, ctx))
-
-
-def _beside(key_id: str, ctx: ProviderContext) -> Path:
-    return private_files.beside(_path(ctx), key_id, KEY_ID_PATTERN)
+def _place(key_id: str, ctx: ProviderContext) -> KeyPlace:
+    return KeyPlace.of(key_id, _path(ctx))
 
 
 def _path(ctx: ProviderContext) -> Path:

@@ -14,7 +14,8 @@ from vaultctl.crypto import passphrases
 from vaultctl.crypto.envelope import KEY_BYTES
 from vaultctl.crypto.passphrases import LANES, MEMORY_KIB, PASSES, SALT_BYTES
 from vaultctl.crypto.root_keys import private_files
-from vaultctl.crypto.root_keys.shape import KEY_ID, KEY_ID_PATTERN, ProviderContext, RootKey
+from vaultctl.crypto.root_keys.key_place import KeyPlace
+from vaultctl.crypto.root_keys.shape import KEY_ID, ProviderContext, RootKey
 from vaultctl.domain.errors import VaultLocked
 from vaultctl.domain.ids import RandomBytes
 from vaultctl.domain.records import json_name
@@ -73,7 +74,7 @@ def load(key_id: str, ctx: ProviderContext) -> RootKey:
         VaultLocked: The file is missing, not private, malformed or holds another key; there is no passphrase, or a
             wrong one.
     """
-    path = _place_of(key_id, ctx)
+    path = _place(key_id, ctx).path
     return _open(_read_of(key_id, path), _passphrase(ctx), path)
 
 
@@ -85,9 +86,7 @@ def put(root: RootKey, ctx: ProviderContext) -> None:
         VaultLocked: There is no passphrase.
         VaultUnavailable: The directory can't be written.
     """
-    content = _sealed(root, _new_passphrase(ctx), os.urandom)
-    if not private_files.create(_path(ctx), content):
-        private_files.create(_beside(root.id, ctx), content)
+    _place(root.id, ctx).put(_sealed(root, _new_passphrase(ctx), os.urandom), _id_in)
 
 
 def reseal(root: RootKey, ctx: ProviderContext) -> None:
@@ -98,35 +97,29 @@ def reseal(root: RootKey, ctx: ProviderContext) -> None:
         VaultLocked: There is no passphrase.
         VaultUnavailable: The directory can't be written.
     """
-    private_files.replace(_place_of(root.id, ctx), _sealed(root, _new_passphrase(ctx), os.urandom))
+    private_files.replace(_place(root.id, ctx).path, _sealed(root, _new_passphrase(ctx), os.urandom))
 
 
 def settle(key_id: str, ctx: ProviderContext) -> None:
     """Give the file its usual name, if that is free, and remove what a crash left."""
-    for path in (_path(ctx), _beside(key_id, ctx)):
-        private_files.remove_leftovers_of(path)
-    if _place_of(key_id, ctx) != _path(ctx) and not os.path.lexists(_path(ctx)):
-        private_files.move(_beside(key_id, ctx), _path(ctx))
+    _place(key_id, ctx).settle()
 
 
 def where(key_id: str, ctx: ProviderContext) -> str:
     """The file."""
-    return str(_place_of(key_id, ctx))
+    return str(_place(key_id, ctx).path)
 
 
 def forget(key_id: str, ctx: ProviderContext) -> None:
     """Remove the file that holds that key, if there is one."""
-    for path in {_path(ctx), _beside(key_id, ctx)}:
-        private_files.remove_leftovers_of(path)
-        if _id_in(path) == key_id:
-            private_files.remove(path)
+    _place(key_id, ctx).forget(_id_in)
 
 
 def problems(key_id: str, ctx: ProviderContext) -> list[str]:
     """What keeps the file from being read, and what a crash left beside it. The passphrase is not asked for."""
     leftovers = private_files.leftovers_of(_path(ctx))
     try:
-        _read_of(key_id, _place_of(key_id, ctx))
+        _read_of(key_id, _place(key_id, ctx).path)
     except VaultLocked as error:
         return [f"{error.message} {error.hint}", *leftovers]
     return leftovers
@@ -192,20 +185,12 @@ def _passphrase(ctx: ProviderContext) -> Secret:
     return passphrases.obtain("VAULT_PASSPHRASE", ctx.environ, ctx.ask_passphrase, nobody)
 
 
-def _id_in(path: Path) -> str | None:
-    """Of which key a file is; None if there is no such file, or it is no sealed key."""
-    try:
-        return _read(path).key_id
-    except VaultLocked:
-        return None
+def _id_in(path: Path) -> str:
+    return _read(path).key_id
 
 
-def _place_of(key_id: str, ctx: ProviderContext) -> Path:
-    return private_files.place_of(_path(ctx), _beside(key_id, ctx))
-
-
-def _beside(key_id: str, ctx: ProviderContext) -> Path:
-    return private_files.beside(_path(ctx), key_id, KEY_ID_PATTERN)
+def _place(key_id: str, ctx: ProviderContext) -> KeyPlace:
+    return KeyPlace.of(key_id, _path(ctx))
 
 
 def _path(ctx: ProviderContext) -> Path:

@@ -1,7 +1,6 @@
 """Files that only their owner may read: made whole or not at all, never overwritten, refused when others could read."""
 
 import os
-import re
 import shlex
 import stat
 from pathlib import Path
@@ -101,16 +100,6 @@ def remove(path: Path) -> None:
         raise VaultUnavailable(
             f"The file {path} can't be removed: {_reason(error)}.", hint="Remove it by hand."
         ) from None
-
-
-def beside(path: Path, key_id: str, pattern: re.Pattern[str]) -> Path:
-    """Where a key is while another one has the name ``path``: a rotation writes it there first."""
-    return path.with_name(f"{path.name}.{key_id}") if pattern.fullmatch(key_id) else path
-
-
-def place_of(path: Path, other: Path) -> Path:
-    """``other`` if it is there, else ``path``."""
-    return other if os.path.lexists(other) else path
 
 
 def move(source: Path, path: Path) -> None:
