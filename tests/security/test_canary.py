@@ -396,6 +396,13 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     terminal("lease", "list", "-o", "jsonl")
     terminal("lease", "revoke", lease_id, "--dry-run")
     terminal("lease", "revoke", lease_id, "--yes")
+    assert terminal("run", "--credential", "KEY=canary", "--redact", "--", "env").status == 0
+    terminal("run", "--credential", "KEY=canary", "--", "env", carries=True, VAULT_TOKEN=token)
+    terminal("run", "--credential", f"KEY={first.value.upper()}", "--", "env")
+    client = ("--client", "cursor", "--path", str(terminal.home / "mcp.json"))
+    assert terminal("mcp", "install", *client, "--agent", "ours", "--credential", "canary*").status == 0
+    assert terminal("mcp", "list").status == 0
+    assert terminal("mcp", "uninstall", *client).status == 0
     terminal("credential", "list")
     terminal("credential", "show", "canary")
     terminal("credential", "update", "canary", "--metadata", "owner=me", "--max-ttl", "4h")
