@@ -9,7 +9,7 @@ from vaultctl.domain.errors import VaultError
 from vaultctl.engine.authentication import Bearer
 from vaultctl.engine.dispatch import Call
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.rows import IdempotencyRow, Row, SessionRow
+from vaultctl.store.rows import IdempotencyRow, Row, SessionRow, TokenRow
 
 
 class _Keys(NamedTuple):
@@ -20,16 +20,18 @@ class _Keys(NamedTuple):
 
 
 def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
-    """Read the sessions of ``calls``, and the records of their idempotency keys."""
+    """Read the tokens and sessions of ``calls``, and the records of their idempotency keys."""
+    borne = [(call, call.principal.token_hash) for call in calls if isinstance(call.principal, Bearer)]
+    tx.prefetch_tokens({token_hash for _, token_hash in borne})
     wanted: dict[_Keys, set[str]] = defaultdict(set)
-    for call in calls:
-        if not isinstance(call.principal, Bearer):
-            continue
+    for call, token_hash in borne:
         token = None
         with suppress(VaultError):  # which the call itself will meet again
-            token = tx.token(call.principal.token_hash)
+            token = tx.token(token_hash)
         if token is None:
             continue
+        if token.parent is not None:
+            wanted[_Keys(TokenRow, (token.tenant,))].add(token.parent)
         if token.session_id is not None:
             wanted[_Keys(SessionRow, (token.tenant,))].add(token.session_id)
         if call.idempotency is not None and call.idempotency.is_valid:

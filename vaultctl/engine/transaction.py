@@ -146,6 +146,14 @@ class Transaction:
             else:  # which whoever asks for it will be told
                 del rows[_key_of(row_type)(row)]
 
+    def prefetch_tokens(self, token_hashes: Collection[bytes]) -> None:
+        """Read those of the tokens with these hashes of which it is known where they are."""
+        ids: dict[str, list[str]] = {}
+        for tenant, id in filter(None, map(self._memory.tokens.get, token_hashes)):
+            ids.setdefault(tenant, []).append(id)
+        for tenant, of_tenant in ids.items():
+            self.prefetch(TokenRow, (tenant,), of_tenant)
+
     def find(
         self, row_type: type[R], *conditions: Where, order: str = "", descending: bool = False, limit: int | None = None
     ) -> list[R]:
