@@ -24,8 +24,8 @@ lint: $(VENV)/.dev ## style, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## measure the budgets, as ratios within this run
-	@$(BIN)/python tests/bench/bench.py
+bench: $(VENV)/.dev ## measure the budgets, as ratios within this run; ARGS="--entries 10000000" for the largest log
+	@$(BIN)/python tests/bench/bench.py $(ARGS)
 
 completions: $(VENV)/.runtime ## generate the shell completions anew
 	@$(BIN)/python -m vaultctl.cli.completions completions
