@@ -1,7 +1,6 @@
 """References: a value that whoever leases it is not given, and that its session's redeem token is given once."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +13,17 @@ from vaultctl.domain.records import CredentialReference, Delivery, LeaseState, O
 
 VALUE = "shpat_0123456789abcdef1234"
 REF = re.compile(r"vault:lease:[0-9A-Za-z]{22}")
+
+
+PREVIEWS = [
+    ("generic-secret", "x" * 16 + "5678", "****5678"),
+    ("generic-secret", "x" * 15 + "5678", None),
+    ("generic-secret", "eight-ch", None),
+    ("generic-secret", "line one of several\nand the second", None),
+    ("generic-secret", "an accent at the end: é", None),
+    ("generic-secret", "spaces do not count:    ", "****unt:"),
+    ("database-url", "postgresql://u@db.example.com/shop?password=abcd", None),
+]
 
 
 class Run:
@@ -61,18 +71,18 @@ def run(world: World, agent: Vault) -> Run:
 class TestDelivery:
     """What the policy says holds for agents whatever they ask for."""
 
-    @pytest.mark.parametrize("asked", [None, "value", "reference"])
-    def test_an_agent_is_given_a_reference_and_no_value(self, run: Run, asked: str | None) -> None:
-        lease = run.lease(response_format=asked)
-        assert lease.issued.value is None
-        assert lease.lease.delivery is Delivery.REFERENCE
-        reference = reference_of(lease)
-        assert REF.fullmatch(reference.ref)
-        assert reference.preview == "****1234"
-        assert reference.metadata == {"credentialName": "api", "type": "api-key", "prefix": "shpat_"}
-        assert VALUE not in as_text(lease.issued)
-        with pytest.raises(Conflict):
-            lease.value  # noqa: B018  # the property raises
+    def test_an_agent_is_given_a_reference_and_no_value(self, run: Run) -> None:
+        for asked in (None, "value", "reference"):
+            lease = run.lease(response_format=asked)
+            assert lease.issued.value is None
+            assert lease.lease.delivery is Delivery.REFERENCE
+            reference = reference_of(lease)
+            assert REF.fullmatch(reference.ref)
+            assert reference.preview == "****1234"
+            assert reference.metadata == {"credentialName": "api", "type": "api-key", "prefix": "shpat_"}
+            assert VALUE not in as_text(lease.issued)
+            with pytest.raises(Conflict):
+                lease.value  # noqa: B018  # the property raises
 
     def test_an_agent_may_ask_for_a_reference_to_what_is_delivered_by_value(self, run: Run) -> None:
         assert run.redeem(run.lease("open", response_format="reference")) == "an-open-value-0123456789"
@@ -103,25 +113,13 @@ class TestDelivery:
                     vault.leases.create(name, response_format="reference")
                 assert raised.value.message == f"There is no credential {name!r} that you can use."
 
-    @pytest.mark.parametrize(
-        ("type", "value", "preview"),
-        [
-            ("generic-secret", "x" * 16 + "5678", "****5678"),
-            ("generic-secret", "x" * 15 + "5678", None),
-            ("generic-secret", "eight-ch", None),
-            ("generic-secret", "line one of several\nand the second", None),
-            ("generic-secret", "an accent at the end: é", None),
-            ("generic-secret", "spaces do not count:    ", "****unt:"),
-            ("database-url", "postgresql://u@db.example.com/shop?password=abcd", None),
-        ],
-    )
-    def test_a_preview_never_is_much_of_the_value(
-        self, owner: Vault, run: Run, type: str, value: str, preview: str | None
-    ) -> None:
-        owner.credentials.create("it", type, value, delivery="reference")
-        lease = run.lease("it")
-        assert reference_of(lease).preview == preview
-        assert run.redeem(lease) == value
+    def test_a_preview_never_is_much_of_the_value(self, owner: Vault, run: Run) -> None:
+        for number, (type, value, preview) in enumerate(PREVIEWS):
+            name = f"it-{number}"
+            owner.credentials.create(name, type, value, delivery="reference")
+            lease = run.lease(name)
+            assert reference_of(lease).preview == preview
+            assert run.redeem(lease) == value
 
     @pytest.mark.parametrize("value", ["seven-c", "  seven-c  "])
     def test_a_short_value_has_no_reference(self, owner: Vault, run: Run, value: str) -> None:
@@ -186,19 +184,12 @@ class TestRedemption:
         assert (denial.rule, denial.entry.lease_id) == ("redeemed", lease.id)
         assert run.redeem(other) == VALUE
 
-    @pytest.mark.parametrize("forged", ["another lease's", "made up", "bare", "longer", "empty", "not text"])
-    def test_a_ref_that_is_not_the_leases_gives_nothing(self, owner: Vault, run: Run, forged: str) -> None:
+    def test_a_ref_that_is_not_the_leases_gives_nothing(self, owner: Vault, run: Run) -> None:
         lease, other = run.lease(), run.lease()
-        ref = {
-            "another lease's": ref_of(other),
-            "made up": "vault:lease:" + "0" * 22,
-            "bare": ref_of(lease).removeprefix("vault:lease:"),
-            "longer": ref_of(lease) + "0",
-            "empty": "",
-            "not text": "vault:lease:\0\x1b",
-        }[forged]
-        denial = refused(owner, NotFound, lambda: run.redeem(lease, ref))
-        assert (denial.rule, denial.entry.event) == ("no-such-reference", "lease.denied")
+        bare = ref_of(lease).removeprefix("vault:lease:")
+        for ref in (ref_of(other), f"vault:lease:{'0' * 22}", bare, f"{ref_of(lease)}0", "", "vault:lease:\0\x1b"):
+            denial = refused(owner, NotFound, lambda ref=ref: run.redeem(lease, ref))
+            assert (denial.rule, denial.entry.event) == ("no-such-reference", "lease.denied")
         assert run.redeem(lease) == VALUE
 
     def test_a_lease_that_was_delivered_by_value_has_no_reference(self, owner: Vault, run: Run) -> None:
@@ -257,20 +248,15 @@ class TestRedemption:
 class TestRedeemToken:
     """It redeems the references of its session, and does nothing else; nothing else does."""
 
-    @pytest.mark.parametrize("who", ["session", "agent", "another session", "human", "owner"])
-    def test_no_other_token_redeems(self, world: World, owner: Vault, agent: Vault, run: Run, who: str) -> None:
+    def test_no_other_token_redeems(self, world: World, owner: Vault, agent: Vault, run: Run) -> None:
         lease = run.lease()
-        callers: dict[str, Callable[[], Vault]] = {
-            "session": lambda: run.session,
-            "agent": lambda: agent,
-            "another session": lambda: world.session(agent),
-            "human": lambda: world.human("ada@example.com", "admin"),
-            "owner": lambda: owner,
-        }
-        caller = callers[who]()
-        for id in (lease.id, "lease_" + "0" * 22):
-            denial = refused(owner, NotAllowed, lambda it=id: caller.leases.redeem(it, ref_of(lease)))
-            assert (denial.rule, denial.entry.event) == ("redeem-token", "access.denied")
+        human = world.human("ada@example.com", "admin")
+        for caller in (run.session, agent, world.session(agent), human, owner):
+            for id in (lease.id, "lease_" + "0" * 22):
+                denial = refused(
+                    owner, NotAllowed, lambda caller=caller, it=id: caller.leases.redeem(it, ref_of(lease))
+                )
+                assert (denial.rule, denial.entry.event) == ("redeem-token", "access.denied")
         assert run.redeem(lease) == VALUE
 
     @pytest.mark.parametrize("whose", ["another session", "another agent"])
@@ -289,25 +275,23 @@ class TestRedeemToken:
         other = Run(world, stranger, "cortex_sess_1")
         assert refused(world.owner("elsewhere"), NotFound, lambda: other.redeem(lease)).rule == "no-such-lease"
 
-    @pytest.mark.parametrize(
-        "act",
-        [
-            lambda vault: vault.whoami(),
-            lambda vault: vault.leases.create("open"),
-            lambda vault: vault.leases.list(),
-            lambda vault: vault.leases.revoke("lease_x"),
-            lambda vault: vault.credentials.list(),
-            lambda vault: vault.sessions.touch(),
-            lambda vault: vault.sessions.open(),
-            lambda vault: vault.sessions.end("cortex_sess_1"),
-            lambda vault: vault.audit_log.query(session="cortex_sess_1"),
-            lambda vault: vault.tokens.create(agent="ours"),
-        ],
-    )
-    def test_it_does_nothing_else(self, owner: Vault, run: Run, act: Callable[[Vault], object]) -> None:
-        denial = refused(owner, NotAllowed, lambda: act(run.runtime))
-        assert denial.rule == "redeem-token"
-        assert denial.entry.identity.session_id == "cortex_sess_1"
+    def test_it_does_nothing_else(self, owner: Vault, run: Run) -> None:
+        vault = run.runtime
+        for act in (
+            vault.whoami,
+            vault.leases.list,
+            vault.credentials.list,
+            vault.sessions.touch,
+            vault.sessions.open,
+            lambda: vault.leases.create("open"),
+            lambda: vault.leases.revoke("lease_x"),
+            lambda: vault.sessions.end("cortex_sess_1"),
+            lambda: vault.audit_log.query(session="cortex_sess_1"),
+            lambda: vault.tokens.create(agent="ours"),
+        ):
+            denial = refused(owner, NotAllowed, act)
+            assert denial.rule == "redeem-token"
+            assert denial.entry.identity.session_id == "cortex_sess_1"
 
     @pytest.mark.parametrize("end", ["ended", "reopened", "parent revoked", "itself revoked", "silent", "expired"])
     def test_it_ends_as_the_sessions_token_does(self, world: World, owner: Vault, end: str) -> None:
