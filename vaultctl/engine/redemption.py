@@ -11,14 +11,11 @@ from vaultctl.engine import leases, views
 from vaultctl.engine.references import is_reference_to
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.rows import LeaseRow
 
 
 def redeem_lease(tx: Transaction, caller: Caller, request: ask.RedeemLease) -> RedeemedLease:
     """Exchange the reference of a lease for the value of the version that was leased. Rule 2 is judged anew."""
-    row = leases.reachable(tx, caller, request.id)
-    already = Conflict("The reference was redeemed already.", hint="Request a new lease, and redeem its reference.")
-    return _redeem(tx, caller, row, request.ref, None if row.redeemed_at is None else Refusal("redeemed", already))
+    return _redeem(tx, caller, request, again=False)
 
 
 def redeem_again(tx: Transaction, caller: Caller, request: ask.RedeemLease) -> RedeemedLease:
@@ -26,27 +23,27 @@ def redeem_again(tx: Transaction, caller: Caller, request: ask.RedeemLease) -> R
 
     That is no second redemption: whoever repeats it has the redeem token, the reference and the idempotency key.
     """
-    return _redeem(tx, caller, leases.reachable(tx, caller, request.id), request.ref, None, again=True)
+    return _redeem(tx, caller, request, again=True)
 
 
-def _redeem(
-    tx: Transaction, caller: Caller, row: LeaseRow, ref: str, used: Refusal | None, *, again: bool = False
-) -> RedeemedLease:
+def _redeem(tx: Transaction, caller: Caller, request: ask.RedeemLease, *, again: bool) -> RedeemedLease:
+    row = leases.reachable(tx, caller, request.id)
     entry: dict[str, Any] = {"event": Event.LEASE_DENIED, "credential_name": row.credential_name, "lease_id": row.id}
-    if row.delivery != Delivery.REFERENCE or not is_reference_to(tx, row, ref):
+    if row.delivery != Delivery.REFERENCE or not is_reference_to(tx, row, request.ref):
         unknown = NotFound("The lease has no such reference.", hint="Send the ref that the lease was issued with.")
         refuse_if(caller, Refusal("no-such-reference", unknown), **entry)
     leases.refuse_ended(tx, caller, row, entry)
-    refuse_if(caller, used, **entry)
+    if row.redeemed_at is not None and not again:
+        used = Conflict("The reference was redeemed already.", hint="Request a new lease, and redeem its reference.")
+        refuse_if(caller, Refusal("redeemed", used), **entry)
     _, credential = leases.judge_anew(tx, caller, row, entry)
     version = leases.leased_version(tx, row)
     value = tx.unseal_value(version)
-    if not again:
-        row = tx.update(row, redeemed_at=tx.now)
-    details: dict[str, Any] = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
+    details = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
     if again:  # what is replayed besides is the lease's creation, which gives the reference alone
         leases.audit(tx, Event.LEASE_REPLAYED, row, caller.identity, details | {"replayed": Event.LEASE_REDEEMED.value})
     else:
+        row = tx.update(row, redeemed_at=tx.now)
         leases.audit(tx, Event.LEASE_REDEEMED, row, caller.identity, details)
     return RedeemedLease(
         lease=views.lease(row, tx.now),
