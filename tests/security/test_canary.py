@@ -440,7 +440,6 @@ def test_no_command_shows_a_secret_but_the_one_that_leases_it(fast_path: Path) -
     terminal("root-key", "move", "--to", "file", "--yes")
     terminal("audit", "checkpoint")
     terminal("audit", "verify")
-    terminal("run", "--credential", "CANARY=canary", "--", "true")
     terminal("cortex", "run", str(file), "--task", "look")
     sealed = str(fast_path / "sealed")
     terminal("backup", sealed, VAULT_BACKUP_PASSPHRASE=first.value)
