@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from tests.cli.conftest import API_KEY, Cli
+from tests.cli.conftest import API_KEY, Cli, Result
 from tests.cli.serving import serving
 from tests.contract.values import certificate, ssh_key
 from vaultctl.cli.app import root
@@ -65,28 +65,33 @@ def test_help_names_every_value_that_an_option_takes(argv: list[str], kind: Any,
     assert not [member.value for member in kind if member.value not in shown]
 
 
-def test_every_example_works_as_pasted(stocked: Path, session: str, cli: Cli, tmp_path: Path) -> None:
-    """In a shell, one after the other, in a vault that has what the guide has, and its server at the usual address."""
+def test_every_example_works_as_pasted(
+    stocked: Path, session: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, in a vault that has what the guide has, and its server at the usual address.
+
+    What a shell does to a line, a shell does here too; lines that it would only split into words run in this process.
+    """
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "id_ed25519").write_text(ssh_key())
     (tmp_path / ".env").write_text(f"SHOPIFY_API_KEY={API_KEY}\n")
     (tmp_path / "backup-passphrase").write_text("correct horse battery\n")
     (tmp_path / "backup-passphrase").chmod(0o600)
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "VAULT_PASSPHRASE": "correct horse battery",
-        "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring",
-    }
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("VAULT_PASSPHRASE", "correct horse battery")
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     # The server and Cortex have tests of their own; the dashboard is for a terminal.
     examples = [line for line in EXAMPLES if not re.search(r"server start|dashboard|cortex run|--transport http", line)]
     with serving() as server:
         prepare_login(cli, server.base_url)
-        for number, example in enumerate(examples):
+        seen: set[str] = set()
+        for number, example in enumerate(dict.fromkeys(examples)):
             line = example.replace(USUAL_ADDRESS, server.base_url)
+            home = stocked
             match [word for word in shlex.split(line) if "=" not in word][1:]:
                 case ["init", *_]:
-                    environment["VAULTCTL_HOME"] = str(tmp_path / f"vault-{number}")
+                    home = tmp_path / f"vault-{number}"
                 case ["credential", "create", name, *_] if name in cli.ok("credential", "list", "-q").lines:
                     cli.ok("credential", "delete", name, "--yes")
                 case ["lease", "renew" | "revoke", *_]:
@@ -95,18 +100,31 @@ def test_every_example_works_as_pasted(stocked: Path, session: str, cli: Cli, tm
                     prepare_login(cli, server.base_url)
                 case ["context", "add", name, *_]:
                     cli("context", "remove", name, "--yes")
-            done = subprocess.run(
-                ["bash", "-c", line],
-                env=environment,
-                input="" if "mcp serve" in example else API_KEY,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                cwd=tmp_path,
-            )
-            assert done.returncode == 0, f"{example}\n{done.stderr}"
-            environment["VAULTCTL_HOME"] = str(stocked)
+            with monkeypatch.context() as patch:
+                patch.setenv("VAULTCTL_HOME", str(home))
+                result = pasted(line, cli, seen)
+            assert result.status == ExitStatus.DONE, f"{example}\n{result.err}"
             cli.ok("context", "use", "embedded")
+
+
+def pasted(line: str, cli: Cli, seen: set[str]) -> Result:
+    """What a line does that is pasted into a shell: in a real one, unless one has done the like to another line."""
+    first_id = re.fullmatch(r"(vaultctl .*)\"\$\((vaultctl [^|]*) \| head -n 1\)\"(.*)", line)
+    if first_id and "substitution" in seen:
+        before, listed, after = first_id.groups()
+        line = f"{before}{cli.ok(*shlex.split(listed)[1:]).lines[0]}{after}"
+    elif first_id:
+        seen.add("substitution")
+    if line.startswith("vaultctl ") and not re.search(r"[$|>~]| run ", line):
+        return cli(*shlex.split(line)[1:], stdin=API_KEY)
+    done = subprocess.run(
+        ["bash", "-c", line],
+        input="" if "mcp serve" in line else API_KEY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 USUAL_ADDRESS = "http://127.0.0.1:8200"
@@ -117,9 +135,7 @@ def prepare_login(cli: Cli, base_url: str) -> None:
     cli("context", "remove", "prod", "--yes")
     cli.ok("context", "add", "prod", "--base-url", base_url)
     token = cli.ok("token", "create", "--human", "alice@example.com", "--role", "admin", "-q").out
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
-        cli.ok("login", "--context", "prod", "--token-stdin", stdin=token)
+    cli.ok("login", "--context", "prod", "--token-stdin", stdin=token)
 
 
 def test_the_examples_of_the_server_start_it(stocked: Path, tmp_path: Path) -> None:
