@@ -13,6 +13,7 @@ from tests.contract.world import Embedded, EmbeddedPostgres, EmbeddedSqlite
 from tests.engine.crowd import Crowd, lease, meddled
 from tests.ledger.recomputed import assert_log_agrees, sizes_of_checkpoints
 from vaultctl.domain import requests as ask
+from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import NotAllowed, VerificationFailed
 from vaultctl.domain.records import Role
 from vaultctl.engine import log_tree
@@ -286,6 +287,25 @@ def test_a_head_that_the_vault_did_not_write_is_not_built_on(change: str, fast_p
     for caller, request in ((crowd.agents["my-org"], LIST), (crowd.owner(), ask.CreateCheckpoint())):
         with pytest.raises(VerificationFailed):
             answer_of(crowd.engine.write([Call(caller, request)]).results[0])
+
+
+def test_a_head_that_somebody_spoiled_keeps_no_other_tenants_log_from_being_kept_up(
+    fast_path: Path, clock: Clock
+) -> None:
+    crowd = Crowd(EmbeddedSqlite(fast_path, clock, reaps=False))
+    for tenant in ("my-org", "other-org"):
+        answer_of(crowd.engine.write([Call(crowd.agents[tenant], lease(ttl=Duration.parse("1m")))]).results[0])
+    connection = sqlite3.connect(fast_path / "vault.db")
+    connection.execute("UPDATE logs SET mac = zeroblob(32) WHERE tenant = 'my-org'")
+    connection.commit()
+    connection.close()
+    clock.advance("61s")
+    assert crowd.engine.keep_up(10).grown == {"other-org"}
+    assert crowd.events("other-org")[-1] == "lease.expired"
+    clock.advance("1s")
+    crowd.engine.keep_up(10)
+    assert sizes_of_checkpoints(crowd.door.store, "other-org")[-1] == assert_log_agrees(crowd.door.store, "other-org")
+    assert sizes_of_checkpoints(crowd.door.store) == []
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ class Engine:
     def _sign(self, tenants: Collection[str], patience: float | None = BRIEFLY) -> None:
         with self._store.write(patience) as store_tx:
             tx = self._transaction(store_tx)
-            for tenant in tx.hold(tenants):
+            for tenant in tx.hold(tenants, spoiled=False):
                 tx.sign_log(tenant)
             tx.finish()
 
@@ -320,7 +320,9 @@ class Engine:
             return Reaped(0, 0, frozenset())
         with self._store.write(patience) as store_tx:
             tx = self._transaction(store_tx)
-            held = tx.hold(due | unsigned, wait=False) or tx.hold({next(iter(due | unsigned))})
+            # One tenant's head that somebody spoiled must not keep the others' from being recorded.
+            held = tx.hold(due | unsigned, wait=False, spoiled=False)
+            held = held or tx.hold({next(iter(due | unsigned))}, spoiled=False)
             recorded, dropped = reaper.reap(tx, held & due, limit)
             for tenant in held & unsigned:
                 tx.sign_log(tenant)

@@ -34,7 +34,7 @@ def due_tenants(tx: Transaction) -> set[str]:
 
 def unsigned_logs(tx: Transaction) -> set[str]:
     """The tenants whose logs have had entries for a while that no checkpoint covers."""
-    logs = tx.find_unchecked(LogRow, Where("unsigned_entries", ">", 0), limit=_CHUNK)
+    logs = tx.find_unchecked(LogRow, Where("unsigned_entries", ">", 0), order="checkpoint_time", limit=_CHUNK)
     return {log.tenant for log in logs if tx.now - (log.checkpoint_time or 0) >= CHECKPOINT_MICROS}
 
 

@@ -72,15 +72,24 @@ class Transaction:
 
     # Tenants' logs, which whoever writes holds
 
-    def hold(self, tenants: Collection[str], *, wait: bool = True) -> frozenset[str]:
+    def hold(self, tenants: Collection[str], *, wait: bool = True, spoiled: bool = True) -> frozenset[str]:
         """Hold the logs of these tenants, as a transaction does before it reads what it is going to change.
 
-        ``wait=False`` passes over those that others hold. Answers which of them are held now.
+        Args:
+            tenants: Which ones.
+            wait: Whether to wait for those that others hold; else they are passed over.
+            spoiled: Whether a head that the vault did not write is an error; else it is passed over, and so is one
+                from before there were trees.
+
+        Returns:
+            Which of them are held now.
         """
         if new := set(tenants) - self._asked:
             held = self._store.hold(new, wait=wait)
             self._asked |= new if wait else held.keys()
             for tenant, log in held.items():
+                if not spoiled and not self.is_authentic(log):
+                    continue
                 self._logs[tenant] = log if self._memory.has_left(log) else self._opened(log)
                 self._tenants[tenant] = self._memory.recall(log)
         return frozenset(self._logs.keys() & set(tenants))

@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
+from heapq import merge
 from typing import TypeVar
 
 from vaultctl.domain import requests as ask
@@ -370,6 +371,4 @@ def _place(problem: Problem) -> tuple[bool, int]:
 
 
 def _in_order(one: Iterator[Expected], other: Iterator[Expected]) -> Iterator[Expected]:
-    from heapq import merge
-
     return iter(merge(one, other, key=lambda expected: expected.checkpoint.size))
