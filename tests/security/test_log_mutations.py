@@ -340,9 +340,8 @@ def test_every_mutation_is_found(copied: Vault, number: int) -> None:
     chance = random.Random(f"{SEED}.{number}")
     kind = KINDS[number % len(KINDS)]
     with closing(sqlite3.connect(copied.path)) as connection:
-        before = list(connection.iterdump())
         seq = getattr(Mutator(connection, chance), kind)()
-        assert list(connection.iterdump()) != before, f"{kind} changed nothing"
+        assert connection.total_changes > 0
         connection.commit()
     found = verified(copied)
     assert not found.verified, kind
