@@ -90,6 +90,7 @@ def setting(crowd: Crowd, admin: Bearer) -> dict[type[ask.Request[Any]], tuple[P
         ask.InviteMember: (admin, lambda: ask.InviteMember(email="new@example.com", role=Role.USER)),
         ask.RotateKek: (admin, lambda: ask.RotateKek(id="my-org")),
         ask.CreateCheckpoint: (admin, lambda: ask.CreateCheckpoint()),
+        ask.BeginExport: (admin, lambda: ask.BeginExport(agent="ours")),
         ask.CreateTenant: (crowd.owner(), lambda: ask.CreateTenant(id="third-org")),
     }
 

@@ -58,7 +58,7 @@ _SEQ = {"type": "integer", "minimum": -1, "maximum": 2**53}
 
 def document() -> Schema:
     """The whole document."""
-    answers = [route.answer for route in ROUTES.values()]
+    answers = [route.answer for route in ROUTES.values() if route.answer is not bytes]
     _, schemas = msgspec.json.schema_components(
         [*ROUTES, *answers], schema_hook=_custom, ref_template="#/components/schemas/{name}"
     )
@@ -168,7 +168,7 @@ def _operation(request: type[ask.Request[Any]], route: Route, schema: Schema) ->
             )
         )
     answer = f"#/components/schemas/{_name_of(route.answer)}"
-    content: Schema = {"application/json": {"schema": {"$ref": answer}}}
+    content: Schema = {route.media_type: {"schema": {} if route.answer is bytes else {"$ref": answer}}}
     if route.text is not None:
         content["text/plain; charset=utf-8"] = {"schema": {"type": "string"}}
     success = {"description": HTTPStatus(route.status).phrase, "content": content}

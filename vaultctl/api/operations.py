@@ -60,6 +60,8 @@ class Operations:
         answer = await self.perform(exchange, bearer, request, _idempotency(exchange, body))
         if route.text is not None and JSON.decode() not in (exchange.header(b"accept") or ""):
             return Answer(route.status, getattr(answer, route.text).encode(), TEXT)
+        if route.answer is bytes:
+            return Answer(route.status, answer, route.media_type.encode())
         return Answer(route.status, to_json(answer))
 
     def admit(self, exchange: Exchange) -> Bearer:

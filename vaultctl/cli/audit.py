@@ -3,20 +3,19 @@
 A command of its own, and a group of others about the log as a whole, whose modules are imported when they are used.
 """
 
-from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.main import get_command
 
+from vaultctl.cli import audit_options as entries
 from vaultctl.cli import options as opt
 from vaultctl.cli import output
 from vaultctl.cli.base import GlobalOption, Group, global_options, invocation, typer_app
 from vaultctl.cli.columns import Column
 from vaultctl.cli.invocation import Invocation
 from vaultctl.domain.errors import InvalidInput
-from vaultctl.domain.times import parse_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from vaultctl.domain.records import AuditEntry
 
 SUBCOMMANDS = {
+    "export": ("vaultctl.cli.export", "Entries as a file, or as a bundle that proves itself anywhere."),
     "checkpoint": ("vaultctl.cli.checkpoint", "A signed checkpoint of the log, to keep elsewhere."),
     "verify": ("vaultctl.cli.verify", "Prove that nothing in the log was changed, removed or inserted."),
 }
@@ -72,46 +72,18 @@ app = typer_app(
 )
 app.info.subcommand_metavar = "[COMMAND]"
 
-_WHEN = "like 2026-11-23T09:00:00Z, 2026-11-23 or 2h (ago)."
-
-
-def _moment(what: str) -> Any:
-    def parse(text: str) -> datetime:
-        return parse_moment(text, datetime.now(UTC), what=what)
-
-    return parse
-
 
 @app.callback(invoke_without_command=True)
 def audit(
     ctx: typer.Context,
-    agent: Annotated[str | None, opt.option("--agent", metavar="NAME", help="The trail of this agent.")] = None,
-    session: Annotated[str | None, opt.option("--session", metavar="ID", help="The trail of this run.")] = None,
-    credential: Annotated[
-        str | None, opt.option("--credential", metavar="NAME", help="What concerns this credential.")
-    ] = None,
-    event: Annotated[
-        list[str] | None,
-        opt.option(
-            "--event", metavar="EVENT", help="Like lease.denied. Repeatable.", autocompletion=opt.values_of("Event")
-        ),
-    ] = None,
-    lease: Annotated[str | None, opt.option("--lease", metavar="ID", help="What concerns this lease.")] = None,
-    since: Annotated[
-        Any, opt.option("--since", metavar="TIME", help=f"Not before, {_WHEN}", parser=_moment("start"))
-    ] = None,
-    until: Annotated[
-        Any, opt.option("--until", metavar="TIME", help="Before; likewise.", parser=_moment("end"))
-    ] = None,
-    filter: Annotated[
-        list[str] | None,
-        opt.option(
-            "--filter",
-            metavar="FIELD=VALUE",
-            help="A field of the entry itself: identity.type, identity.name, identity.userId, identity.email, "
-            "identity.sessionId, credentialName, leaseId or event. Repeatable.",
-        ),
-    ] = None,
+    agent: entries.Agent = None,
+    session: entries.Session = None,
+    credential: entries.Credential = None,
+    event: entries.Events = None,
+    lease: entries.Lease = None,
+    since: entries.Since = None,
+    until: entries.Until = None,
+    filter: entries.Filter = None,
     limit: Annotated[
         Any, opt.option("--limit", metavar="N", help="The newest N; 100 if left out, 0 for all.", parser=opt.limit)
     ] = 100,
@@ -124,16 +96,7 @@ def audit(
         _refuse_filters(ctx)
         return
     run = invocation(ctx)
-    filters: dict[str, Any] = {
-        "filter": opt.pairs(filter, "filter"),
-        "agent": agent,
-        "session": session,
-        "credential": credential,
-        "lease": lease,
-        "events": event or (),
-        "since": since,
-        "until": until,
-    }
+    filters = entries.filters(agent, session, credential, event, lease, since, until, filter)
     columns = [c for c in COLUMNS if not (c.title == "session" and session)]
     with run.vault() as vault:
         if follow:

@@ -19,6 +19,7 @@ from vaultctl.domain.records import (
     CredentialType,
     Delivery,
     Event,
+    ExportFormat,
     LeaseState,
     Policy,
     ResponseFormat,
@@ -233,6 +234,12 @@ def query_audit(
             raise InvalidInput(f"{key} is asked for twice, with two values.", hint="Name it once.")
         fields[field] = value
     return ask.QueryAudit(**fields, events=tuple(wanted))
+
+
+def begin_export(request: ask.QueryAudit, format: ExportFormat | str) -> ask.BeginExport:
+    """The request of ``audit_log.begin_export``, about the entries that ``request`` means."""
+    fields = {name: getattr(request, name) for name in ask.AuditQuestion.__struct_fields__}
+    return ask.BeginExport(**fields, format=_enum(ExportFormat, format, "export format"))
 
 
 def create_tenant(

@@ -31,6 +31,7 @@ from vaultctl.domain.records import (
     CredentialVersion,
     Delivery,
     Event,
+    ExportFormat,
     ImportResult,
     IssuedLease,
     IssuedToken,
@@ -450,6 +451,54 @@ class AsyncAuditLog(_Noun):
     async def checkpoint(self) -> LogCheckpoint:
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
         return await self._adapter.perform(ask.CreateCheckpoint())
+
+    async def begin_export(
+        self,
+        filter: Mapping[str, str] | None = None,
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        credential: str | None = None,
+        lease: str | None = None,
+        events: Sequence[Event | str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        format: ExportFormat | str = ExportFormat.JSONL,
+    ) -> LogCheckpoint:
+        """Record that entries are about to leave the vault, and answer up to where. Needs the role admin."""
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
+        return await self._adapter.perform(asking.begin_export(request, format))
+
+    async def export(
+        self,
+        filter: Mapping[str, str] | None = None,
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        credential: str | None = None,
+        lease: str | None = None,
+        events: Sequence[Event | str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        format: ExportFormat | str = ExportFormat.JSONL,
+    ) -> AsyncIterator[AuditEntry]:
+        """All entries that match and were there when it began, oldest first, after that was recorded."""
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
+        end = await self._adapter.perform(asking.begin_export(request, format))
+        request = replace(request, after_seq=-1, limit=ask.MAX_PAGE_SIZE)
+        while True:
+            page = await self._adapter.perform(request)
+            for entry in page.items:
+                if entry.seq >= end.size:
+                    return
+                yield entry
+            if page.next_cursor is None:
+                return
+            request = replace(request, cursor=page.next_cursor)
+
+    async def tile(self, path: str) -> bytes:
+        """A hash tile or an entry bundle of the log, by its C2SP tlog-tiles path behind ``tile/``."""
+        return await self._adapter.perform(ask.GetTile(path=path))
 
 
 class AsyncTenants(_Noun):

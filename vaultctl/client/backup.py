@@ -15,7 +15,7 @@ from typing import BinaryIO
 from vaultctl.client.embedded import open_engine
 from vaultctl.client.home import load_settings, locate
 from vaultctl.client.ownership import owner_identity, require_no_server
-from vaultctl.client.private_files import sync_directory
+from vaultctl.client.private_files import new_file
 from vaultctl.client.setup import make_vault
 from vaultctl.crypto import passphrases
 from vaultctl.crypto.root_keys import RootKey
@@ -213,18 +213,9 @@ def _passphrase(ask: Ask | None) -> Secret:
 @contextmanager
 def _new_file(path: Path) -> Iterator[BinaryIO]:
     """A file of mode 0600 that gets its name, durably, once all is written; or none."""
-    aside = path.with_name(f".{path.name}.new-{os.urandom(8).hex()}")
     try:
-        descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(descriptor)
-            os.link(aside, path)  # unlike a rename, this never replaces what is there
-        finally:
-            aside.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        with new_file(path) as stream:
+            yield stream
     except FileExistsError:
         raise _taken(path) from None
     except OSError as error:

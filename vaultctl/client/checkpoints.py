@@ -40,3 +40,15 @@ def read_checkpoint(path: Path) -> str:
     raise InvalidInput(
         f"The checkpoint {path} can't be read: {reason}.", hint="Make one: vaultctl audit checkpoint --export FILE"
     )
+
+
+def read_key(text: str) -> str:
+    """A verifier key that was given as itself, or as the name of a file that has it."""
+    path = Path(text)
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return file.read(_MOST_BYTES).decode("utf-8", "replace").strip()
+    except OSError:
+        pass  # what is no file that can be read is no key either, and that is told
+    return text

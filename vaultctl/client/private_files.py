@@ -1,7 +1,10 @@
 """Small files, replaced as a whole or not at all; our own are for their owner alone."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace(path: Path, text: str) -> None:
@@ -30,6 +33,27 @@ def replace_bytes(path: Path, data: bytes, mode: int) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file of mode 0600 that gets its name, durably, once all is written; or none.
+
+    Raises:
+        FileExistsError: There is something of this name, which stays as it is.
+        OSError: It can't be written.
+    """
+    aside = path.with_name(f".{path.name}.new-{os.urandom(8).hex()}")
+    try:
+        descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(descriptor)
+        os.link(aside, path)  # unlike a rename, this never replaces what is there
+    finally:
+        aside.unlink(missing_ok=True)
     sync_directory(path.parent)
 
 

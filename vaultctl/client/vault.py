@@ -26,6 +26,7 @@ from vaultctl.domain.records import (
     CredentialVersion,
     Delivery,
     Event,
+    ExportFormat,
     ImportResult,
     IssuedLease,
     IssuedToken,
@@ -580,6 +581,78 @@ class AuditLog(_Noun):
     def checkpoint(self) -> LogCheckpoint:
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
         return self._adapter.perform(ask.CreateCheckpoint())
+
+    def begin_export(
+        self,
+        filter: Mapping[str, str] | None = None,
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        credential: str | None = None,
+        lease: str | None = None,
+        events: Sequence[Event | str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        format: ExportFormat | str = ExportFormat.JSONL,
+    ) -> LogCheckpoint:
+        """Record that entries are about to leave the vault: by whom, which, and how long the log is.
+
+        Needs the role admin. The answer covers exactly the entries that there were. :meth:`export` does this by itself.
+
+        Args:
+            filter: As for :meth:`query`, like all that follow.
+            agent: The whole trail of an agent.
+            session: The whole trail of a run.
+            credential: Entries about one credential.
+            lease: Entries about one lease.
+            events: Any of these events.
+            since: Not before.
+            until: Before.
+            format: As what they leave.
+        """
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
+        return self._adapter.perform(asking.begin_export(request, format))
+
+    def export(
+        self,
+        filter: Mapping[str, str] | None = None,
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        credential: str | None = None,
+        lease: str | None = None,
+        events: Sequence[Event | str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+        format: ExportFormat | str = ExportFormat.JSONL,
+    ) -> Iterator[AuditEntry]:
+        """All entries that match and were there when it began, oldest first, a page at a time in memory.
+
+        That they leave is in the log before the first of them is here: ``audit.exported``, with the filters and with
+        how long the log was. Needs the role admin. The arguments are those of :meth:`begin_export`.
+        """
+        request = asking.query_audit(filter, agent, session, credential, lease, events, since, until)
+        end = self._adapter.perform(asking.begin_export(request, format))
+        request = replace(request, after_seq=-1, limit=ask.MAX_PAGE_SIZE)
+        while True:
+            page = self._adapter.perform(request)
+            for entry in page.items:
+                if entry.seq >= end.size:
+                    return
+                yield entry
+            if page.next_cursor is None:
+                return
+            request = replace(request, cursor=page.next_cursor)
+
+    def tile(self, path: str) -> bytes:
+        """A hash tile or an entry bundle of the log, by its C2SP tlog-tiles path behind ``tile/``, like ``0/x001/067``.
+
+        Hash tiles are for every role; ``entries/…`` are for admins.
+
+        Raises:
+            NotFound: The log has no such tile, or not yet.
+        """
+        return self._adapter.perform(ask.GetTile(path=path))
 
 
 class Tenants(_Noun):

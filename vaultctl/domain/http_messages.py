@@ -11,7 +11,7 @@ import msgspec
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InvalidInput, NotFound
 from vaultctl.domain.records import json_name
-from vaultctl.domain.routes import PREFIX, ROUTES
+from vaultctl.domain.routes import PREFIX, REST, ROUTES
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.wire import decode_json, from_json_object
 
@@ -55,7 +55,7 @@ def encode_request(request: ask.Request[Any]) -> HTTPRequest:
     if kind in RESERVED and fields.get("id") == RESERVED[kind]:
         raise NotFound("There is no such token.", hint="List them: vaultctl token list")
     try:
-        values = {field: _segment(fields.pop(field)) for field in route.path_fields}
+        values = {field: _segments(field, fields.pop(field)) for field in route.path_fields}
         path = "/".join(["", PREFIX, *(values.get(segment[1:-1], segment) for segment in route.segments)])
         if route.method == "GET":
             query = tuple(
@@ -98,13 +98,19 @@ def decode_request(
     return from_json_object(fields | dict(path), kind)
 
 
+def media_type(request: ask.Request[Any]) -> str:
+    """The type of the body of a successful answer to ``request``."""
+    return ROUTES[type(request)].media_type
+
+
 def decode_answer(request: ask.Request[T], body: bytes) -> T:
-    """The answer to ``request`` from the JSON that came back.
+    """The answer to ``request`` from the body that came back.
 
     Raises:
         InvalidInput: It is not such an answer.
     """
-    return cast("T", decode_json(body, ROUTES[type(request)].answer))
+    route = ROUTES[type(request)]
+    return cast("T", body if route.answer is bytes else decode_json(body, route.answer))
 
 
 def _query_fields(kind: type[ask.Request[Any]], query: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -135,6 +141,10 @@ def _query_names(kind: type[ask.Request[Any]]) -> tuple[dict[str, str], frozense
     named = {route.query.get(name, name): name for name in names if name not in route.path_fields}
     several = frozenset(name for name, type in names.items() if get_args(type)[-1:] == (Ellipsis,))
     return named, several, frozenset(name for name, type in names.items() if int in (type, *get_args(type)))
+
+
+def _segments(field: str, text: str) -> str:
+    return "/".join(map(_segment, text.split("/"))) if field == REST else _segment(text)
 
 
 def _segment(text: str) -> str:

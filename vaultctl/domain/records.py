@@ -136,6 +136,15 @@ class Event(StrEnum):
     ROOT_KEY_MOVED = "root_key.moved"
     VAULT_BACKED_UP = "vault.backed_up"
     VAULT_RESTORED = "vault.restored"
+    AUDIT_EXPORTED = "audit.exported"
+
+
+class ExportFormat(StrEnum):
+    """As what entries of the audit log are exported."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    BUNDLE = "bundle"
 
 
 class Identity(Record):

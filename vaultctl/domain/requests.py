@@ -20,6 +20,7 @@ from vaultctl.domain.records import (
     CredentialVersion,
     Delivery,
     Event,
+    ExportFormat,
     ImportResult,
     IssuedLease,
     IssuedToken,
@@ -280,8 +281,8 @@ class TouchSession(Request[Session]):
     """A sign of life of the caller's own session."""
 
 
-class QueryAudit(Request[Page[AuditEntry]]):
-    """Entries of the audit log, oldest first.
+class AuditQuestion(Request[Answer], Generic[Answer]):
+    """Which entries of the audit log are meant.
 
     ``agent`` and ``session_id`` find the whole trail, what others did to it included; the ``identity_*``
     fields match who acted, strictly.
@@ -299,11 +300,39 @@ class QueryAudit(Request[Page[AuditEntry]]):
     identity_user_id: str | None = None
     identity_email: str | None = None
     identity_session_id: str | None = None
+
+
+class QueryAudit(AuditQuestion[Page[AuditEntry]]):
+    """Entries of the audit log, oldest first.
+
+    ``agent`` and ``session_id`` find the whole trail, what others did to it included; the ``identity_*``
+    fields match who acted, strictly.
+    """
+
     after_seq: int | None = None
     """Only entries after this one, the oldest first of them; without it the page holds the newest."""
     cursor: str | None = None
     """Of the page before: the entries that come before it in the log."""
     limit: int = PAGE_SIZE
+
+
+class BeginExport(AuditQuestion[LogCheckpoint]):
+    """Record that entries of the audit log are about to leave, and answer with the checkpoint up to which they do.
+
+    Who exports, what and how long the log was is in the log before the first entry is asked for.
+    """
+
+    format: ExportFormat = ExportFormat.JSONL
+
+
+class GetTile(Request[bytes]):
+    """A piece of the audit log's Merkle tree, or of its entries, as C2SP tlog-tiles lays them out.
+
+    Hash tiles say nothing of what is in the log; entries need the role admin.
+    """
+
+    path: str
+    """Like ``0/x001/067`` or ``entries/000.p/12``: what comes behind ``tile/``."""
 
 
 class GetCheckpoint(Request[LogCheckpoint]):

@@ -1,7 +1,8 @@
 """Which HTTP exchange carries which request: one table for the server, the remote client and the OpenAPI document.
 
 Paths are below ``/v1``. A ``{field}`` of a path is a field of the request by its JSON name; the other fields travel as
-query parameters of a GET and as a JSON object in the body of anything else.
+query parameters of a GET and as a JSON object in the body of anything else. The field ``{path}``, at the end of a path,
+is all the segments that come there. Answers are JSON, but for ``bytes``, which are answered as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from vaultctl.domain.records import Page
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
 
 PREFIX = "v1"
+REST = "path"
+"""The field of a path that has all the segments which come at its place."""
 
 
 class Route(NamedTuple):
@@ -39,6 +42,11 @@ class Route(NamedTuple):
     def path_fields(self) -> tuple[str, ...]:
         """JSON names of the fields that are in the path."""
         return tuple(segment[1:-1] for segment in self.segments if segment.startswith("{"))
+
+    @property
+    def media_type(self) -> str:
+        """The type of the body of a successful answer."""
+        return "application/octet-stream" if self.answer is bytes else "application/json"
 
     @property
     def template(self) -> str:
@@ -92,6 +100,8 @@ ROUTES: dict[type[ask.Request[Any]], Route] = {
     ),
     ask.GetCheckpoint: _route("GET", "/audit/checkpoint", records.LogCheckpoint)._replace(text="note"),
     ask.CreateCheckpoint: _route("POST", "/audit/checkpoint", records.LogCheckpoint),
+    ask.BeginExport: _route("POST", "/audit/export", records.LogCheckpoint),
+    ask.GetTile: _route("GET", "/audit/tile/{path}", bytes),
     ask.CreateTenant: _route("POST", "/tenants", records.Tenant, 201),
     ask.ListTenants: _route("GET", "/tenants", Page[records.Tenant]),
     ask.GetTenant: _route("GET", "/tenants/{id}", records.Tenant),
@@ -116,6 +126,7 @@ def _by_pattern() -> dict[tuple[str, ...], dict[str, type[ask.Request[Any]]]]:
 
 
 _BY_PATTERN = _by_pattern()
+_BY_BEGINNING = {route.segments[:-1]: kind for kind, route in ROUTES.items() if route.path_fields == (REST,)}
 
 
 class Match(NamedTuple):
@@ -145,6 +156,12 @@ def match(method: str, segments: Sequence[str]) -> Match | None:
         if kind := methods.get(method):
             return Match(kind, {}, ())
         allowed = tuple(methods)
+    for begin, kind in _BY_BEGINNING.items():
+        if literal[: len(begin)] == begin and len(literal) > len(begin):
+            route = ROUTES[kind]
+            if route.method == method:
+                return Match(kind, {REST: "/".join(literal[len(begin) :])}, ())
+            return Match(None, {}, (route.method,))
     if len(literal) > 1 and (methods := _BY_PATTERN.get((literal[0], _ANY, *literal[2:]))):
         if kind := methods.get(method):
             return Match(kind, {ROUTES[kind].path_fields[0]: literal[1]}, ())

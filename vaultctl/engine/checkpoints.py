@@ -20,14 +20,14 @@ from vaultctl.store.rows import CheckpointRow
 def get_checkpoint(tx: Transaction, caller: Caller, request: ask.GetCheckpoint) -> LogCheckpoint:  # noqa: ARG001
     """The newest checkpoint that there is."""
     refuse_agents(caller)
-    return _newest(tx, caller.tenant)
+    return newest_checkpoint(tx, caller.tenant)
 
 
 def create_checkpoint(tx: Transaction, caller: Caller, request: ask.CreateCheckpoint) -> LogCheckpoint:  # noqa: ARG001
     """A checkpoint over all that was committed before."""
     refuse_agents(caller)
     tx.sign_log(caller.tenant)
-    return _newest(tx, caller.tenant)
+    return newest_checkpoint(tx, caller.tenant)
 
 
 def refuse_agents(caller: Caller) -> None:
@@ -37,16 +37,30 @@ def refuse_agents(caller: Caller) -> None:
         refuse_if(caller, Refusal("humans-only", not_own))
 
 
-def _newest(tx: Transaction, tenant: str) -> LogCheckpoint:
+def newest_checkpoint(tx: Transaction, tenant: str) -> LogCheckpoint:
+    """The newest checkpoint of a tenant's log.
+
+    Raises:
+        NotFound: There is none yet.
+    """
     rows = tx.find(CheckpointRow, Where("tenant", "=", tenant), order="number", descending=True, limit=1)
     if not rows:
         raise NotFound("The audit log has no checkpoint yet.", hint="Make one: vaultctl audit checkpoint")
+    return shown_checkpoint(tx, tenant, rows[0])
+
+
+def shown_checkpoint(tx: Transaction, tenant: str, row: CheckpointRow) -> LogCheckpoint:
+    """A stored checkpoint as callers see it.
+
+    Raises:
+        VerificationFailed: The tenant's key did not sign it.
+    """
     key = tx.verifier_key(tenant)
-    found = open_checkpoint(rows[0].note, key)
+    found = open_checkpoint(row.note, key)
     return LogCheckpoint(
         origin=found.origin,
         size=found.size,
         root_hash=base64.b64encode(found.root).decode(),
-        note=rows[0].note.decode(),
+        note=row.note.decode(),
         verifier_key=str(key),
     )

@@ -88,6 +88,8 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.GetCheckpoint: Operation("audit.checkpoint", "checkpoints", "get_checkpoint", writes=False, of_vault=True),
     ask.CreateCheckpoint: Operation("audit.checkpoint", "checkpoints", "create_checkpoint", writes=True, of_vault=True),
     ask.VerifyLog: Operation("audit.verify", "verification", "verify_log", writes=False, of_vault=True, by_clock=True),
+    ask.BeginExport: Operation("audit.export", "exporting", "begin_export", writes=True, of_vault=True),
+    ask.GetTile: Operation("audit.tile", "exporting", "get_tile", writes=False, of_vault=True),
     ask.CreateTenant: Operation("tenant.create", "tenants", "create_tenant", writes=True, of_vault=True),
     ask.ListTenants: Operation("tenant.list", "tenants", "list_tenants", writes=False, of_vault=True),
     ask.GetTenant: Operation("tenant.get", "tenants", "get_tenant", writes=False, of_vault=True),

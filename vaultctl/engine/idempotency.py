@@ -28,7 +28,7 @@ from vaultctl.domain.rules import ANSWER_KEPT, IDEMPOTENCY_KEPT, Caller, require
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import micros_of
 from vaultctl.domain.wire import decode_json, to_json
-from vaultctl.engine import checkpoints, credentials, leases, redemption, sessions, tenants, tokens
+from vaultctl.engine import checkpoints, credentials, exporting, leases, redemption, sessions, tenants, tokens
 from vaultctl.engine.authentication import Bearer, Principal
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
@@ -156,7 +156,7 @@ def _kept(answer: Any) -> tuple[str, tuple[Secret, ...]]:
         case Revocation():
             made = {"leases": answer.leases, "sessions": answer.sessions}
         case LogCheckpoint():
-            made = {"id": answer.origin}
+            made = {"id": str(answer.size)}
         case _:
             made = {"id": answer.id}
     return json.dumps(made), secrets
@@ -184,6 +184,8 @@ def _again(tx: Transaction, caller: Caller, request: ask.Request[Any], made: _Ma
             return sessions.touch_session(tx, caller, request)
         case ask.CreateCheckpoint():
             return checkpoints.create_checkpoint(tx, caller, request)
+        case ask.BeginExport():
+            return exporting.checkpoint_of_export(tx, caller, int(made.id))
         case ask.CreateTenant() | ask.UpdateTenant():
             return tenants.get_tenant(tx, caller, ask.GetTenant(id=made.id))
         case ask.ImportCredentials():

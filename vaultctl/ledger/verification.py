@@ -160,17 +160,40 @@ class TreeCheck:
             stored: The tile.
             root: Its root, as the tile above has it.
         """
-        first = self.size
+        whole = self._reconciled(leaves, stored, lambda hashes: perfect_root(hashes) == root)
+        self._take(whole)
+        self.roots.append(perfect_root(whole))
+        self._tree.append_node(TILE_HEIGHT, self.roots[-1])
+
+    def partial_tile(self, leaves: Sequence[bytes | None], stored: bytes | None, root: bytes) -> None:
+        """Take in the tile behind the last full one; ``root`` is that of the whole log."""
+
+        def are_right(hashes: Sequence[bytes]) -> bool:
+            tree = Frontier(self._tree.size, self._tree.encoded)
+            for leaf in hashes:
+                tree.append(leaf)
+            return tree.root() == root
+
+        self.hashed(self._reconciled(leaves, stored, are_right))
+
+    def _reconciled(
+        self,
+        leaves: Sequence[bytes | None],
+        stored: bytes | None,
+        are_right: Callable[[Sequence[bytes]], bool],
+    ) -> list[bytes]:
+        """The hashes to go on with: the entries', or where it was they that were changed, the tile's."""
+        first, width = self.size, len(leaves)
         number = first // TILE_WIDTH
-        hashes = split_hashes(stored) if type(stored) is bytes and len(stored) == TILE_WIDTH * HASH_BYTES else None
+        hashes = split_hashes(stored) if type(stored) is bytes and len(stored) == width * HASH_BYTES else None
         if hashes is None:
-            what = "is missing" if stored is None else "is not of 256 hashes"
-            self._report(Problem(f"The Merkle tile tile/0/{number} {what}.", first, first + TILE_WIDTH - 1))
+            what = "is missing" if stored is None else f"is not of {width} hashes"
+            self._report(Problem(f"The Merkle tile tile/0/{number} {what}.", first, first + width - 1))
         elif hashes != leaves:
             missing = [leaf is None for leaf in leaves]
             there = [old if gone else new for old, new, gone in zip(hashes, leaves, missing, strict=True)]
-            differing = [at for at in range(TILE_WIDTH) if there[at] != hashes[at]]
-            if not differing or perfect_root(hashes) == root:
+            differing = [at for at in range(width) if there[at] != hashes[at]]
+            if not differing or are_right(hashes):
                 for begin, end in _runs(differing):
                     what = f"{_entries(first + begin, first + end)} not what was hashed when written."
                     self._report(Problem(what, first + begin, first + end))
@@ -179,10 +202,7 @@ class TreeCheck:
                 for begin, end in _runs(differing):
                     what = f"The Merkle tile tile/0/{number} disagrees with {_named(first + begin, first + end)}."
                     self._report(Problem(what, first + begin, first + end))
-        whole = [leaf or b"" for leaf in leaves]
-        self._take(whole)
-        self.roots.append(perfect_root(whole))
-        self._tree.append_node(TILE_HEIGHT, self.roots[-1])
+        return [leaf or b"" for leaf in leaves]
 
     def hashed(self, leaves: Sequence[bytes | None]) -> None:
         """Take in entries of which nothing is known but their hashes: a full tile's, or those behind the last one."""

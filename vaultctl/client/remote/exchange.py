@@ -18,7 +18,7 @@ from vaultctl.client.base_url import check_base_url
 from vaultctl.crypto.tokens import token_hash
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InvalidInput, VaultError, VaultUnavailable
-from vaultctl.domain.http_messages import HTTPRequest, decode_answer, encode_request
+from vaultctl.domain.http_messages import HTTPRequest, decode_answer, encode_request, media_type
 from vaultctl.domain.ids import RandomBytes
 from vaultctl.domain.names import check_name
 from vaultctl.domain.problems import from_problem
@@ -156,7 +156,8 @@ class Exchange(Generic[T]):
         sent = encode_request(request)
         # The same key for all tries, so that the server takes them for one request.
         key = random(16).hex() if sent.method == "POST" else None
-        self.message = origin.message(sent, "application/json", key)
+        self._media_type = media_type(request)
+        self.message = origin.message(sent, self._media_type, key)
         self._request = request
         self._base_url = origin.base_url
         self._tries = 0
@@ -202,7 +203,7 @@ class Exchange(Generic[T]):
         return cast("T", self._answer)
 
     def _decoded(self, answer: Answer) -> T:
-        if answer.status not in (200, 201) or answer.media_type != "application/json":
+        if answer.status not in (200, 201) or answer.media_type != self._media_type:
             raise error_of_answer(self._base_url, answer)
         try:
             return decode_answer(self._request, answer.body)
