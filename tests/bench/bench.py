@@ -90,28 +90,34 @@ class Bench:
         session = ("audit", "--session", "cortex_sess_bench")
         completion = {"_VAULTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "vaultctl cred", "COMP_CWORD": "1"}
         create = ("token", "create", "--agent", "bench", "-q")
+        typer = self.command(sys.executable, "-c", "import typer")
+        here = best_of(
+            {
+                "import typer": typer,
+                "vaultctl --version": self.command(VAULTCTL, "--version"),
+                "shell completion": self.command(VAULTCTL, **completion),
+                "audit --session S -o json": self.command(VAULTCTL, *session, "-o", "json"),
+                "token create -q": self.command(VAULTCTL, *create),
+                "audit --session S, as a table on a terminal": self.command(VAULTCTL, *session, terminal=True),
+            }
+        )
         server = Server(Path(self.environment["VAULTCTL_HOME"]))
         away = {"VAULT_BASE_URL": server.url, "VAULT_TOKEN": self.admin}
         try:
-            times = best_of(
+            there = best_of(
                 {
-                    "import typer": self.command(sys.executable, "-c", "import typer"),
-                    "vaultctl --version": self.command(VAULTCTL, "--version"),
-                    "shell completion": self.command(VAULTCTL, **completion),
-                    "audit --session S -o json": self.command(VAULTCTL, *session, "-o", "json"),
-                    "token create -q": self.command(VAULTCTL, *create),
-                    "audit --session S, as a table on a terminal": self.command(VAULTCTL, *session, terminal=True),
+                    "import typer": typer,
                     "audit --session S -o json, at a server": self.command(VAULTCTL, *session, "-o", "json", **away),
                     "token create -q, at a server": self.command(VAULTCTL, *create, **away),
                 }
             )
         finally:
             server.stop()
-        floor = times.pop("import typer")
-        print(f"Start-up, whole process, against import typer ({floor * 1e3:.1f} ms):")
-        budgets = (1.2, 1.2, 1.8, 1.8, 2.4, 3.0, 3.0)
-        for (name, seconds), budget in zip(times.items(), budgets, strict=True):
-            self.report(name, seconds, floor, budget)
+        for times, budgets in ((here, (1.2, 1.2, 1.8, 1.8, 2.4)), (there, (3.0, 3.0))):
+            floor = times.pop("import typer")
+            print(f"Start-up, whole process, against import typer ({floor * 1e3:.1f} ms):")
+            for (name, seconds), budget in zip(times.items(), budgets, strict=True):
+                self.report(name, seconds, floor, budget)
 
     def mcp(self) -> None:
         """From spawning the MCP server to the first credential, against importing the SDK's server."""
