@@ -8,7 +8,7 @@ import gc
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,25 @@ _KEYS = ("j", "j", "j", "k", "pagedown", "pageup", "G", "g")
 class Flood:
     """News as a busy vault makes them: every event once, in order, as many as the time that has passed asks for."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, leases: int = LEASES, clock: Callable[[], int] = system_clock) -> None:
         self._rate = rate
+        self._leases = leases
+        self._clock = clock
         self._random = random.Random(1)
-        self._seq = LEASES - 1
-        self._held = [f"lease_{number:022}" for number in range(LEASES)]
+        self._seq = leases - 1
+        self._held = [f"lease_{number:022}" for number in range(leases)]
         self._renewals: dict[str, int] = {}
-        self._last = time.monotonic()
+        self._last = clock()
         self.written = 0
 
+    def snapshot(self) -> Snapshot:
+        """What there is at first."""
+        leases = tuple(lease_number(number, self._clock()) for number in range(self._leases))
+        recent = tuple(self.entry() for _ in range(RECENT_EVENTS))
+        return Snapshot(recent[-1].seq, leases, (), recent, is_whole_log=False)
+
     def start(self, first: Snapshot) -> None:
-        self._last = time.monotonic()
+        self._last = self._clock()
 
     def stop(self) -> None:
         pass
@@ -51,10 +59,9 @@ class Flood:
         pass
 
     def take(self) -> Iterator[News]:
-        now = time.monotonic()
-        number = int((now - self._last) * self._rate)
+        number = int((self._clock() - self._last) * self._rate / SECOND)
         if number:
-            self._last += number / self._rate
+            self._last += int(number / self._rate * SECOND)
             self.written += number
             yield Entries(tuple(self.entry() for _ in range(number)))
         yield Live()
@@ -62,7 +69,7 @@ class Flood:
     def entry(self) -> AuditEntry:
         """A lease that is renewed, or one that ends, or one that begins, or a refusal."""
         self._seq += 1
-        at = system_clock()
+        at = self._clock()
         draw = self._random.random()
         index = self._random.randrange(len(self._held))
         expires = {"expiresAt": rfc3339(from_micros(at + _TTL * SECOND)), "ttl": "1h"}
@@ -70,7 +77,7 @@ class Flood:
             id = self._held[index]
             self._renewals[id] = self._renewals.get(id, 0) + 1
             return _entry(self._seq, Event.LEASE_RENEWED, id, at, expires | {"renewals": self._renewals[id]})
-        if draw < 0.78 and len(self._held) > LEASES:
+        if draw < 0.98 and len(self._held) > self._leases:
             id = self._held.pop(index)
             self._renewals.pop(id, None)
             return _entry(self._seq, Event.LEASE_REVOKED, id, at, {"reason": "revoked"})
@@ -109,14 +116,10 @@ def measure(seconds: float = 20, size: tuple[int, int] = (200, 50)) -> dict[str,
 
 
 async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
-    now = system_clock()
-    leases = tuple(_lease(number, now) for number in range(LEASES))
     flood = Flood(EVENTS_PER_SECOND)
-    recent = tuple(flood.entry() for _ in range(RECENT_EVENTS))
-    first = Snapshot(recent[-1].seq, leases, (), recent, is_whole_log=False)
     app = Timed(
         None,  # type: ignore[arg-type]
-        first,
+        flood.snapshot(),
         place="bench",
         acts=True,
         export=lambda entries, kind: iter(()),
@@ -167,7 +170,8 @@ async def _measure(seconds: float, size: tuple[int, int]) -> dict[str, float]:
     }
 
 
-def _lease(number: int, now: int) -> Lease:
+def lease_number(number: int, now: int) -> Lease:
+    """One of many leases, each issued a little before the last."""
     issued = now - number * SECOND // 10
     return Lease(
         id=f"lease_{number:022}",

@@ -199,7 +199,7 @@ def test_the_cursor_is_always_in_sight(stage: Stage) -> None:
             assert table.cursor == row
             assert table.scroll_offset.y <= table.cursor < table.scroll_offset.y + room
 
-    stage.play(scenario)
+    stage.play(scenario, size=(160, 40))
 
 
 def test_a_click_selects_another_opens_and_one_on_a_heading_orders(stage: Stage) -> None:
@@ -279,7 +279,7 @@ def test_it_follows_when_the_terminal_is_resized(stage: Stage) -> None:
         await until(pilot, lambda: table.region.y < stream.region.y)
         assert "15m00s" in screen_text(app)
 
-    stage.play(scenario)
+    stage.play(scenario, size=(160, 40))
 
 
 def test_markup_and_control_characters_are_shown_as_they_are(stage: Stage) -> None:

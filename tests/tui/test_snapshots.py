@@ -81,7 +81,6 @@ def test_the_overview_on_a_small_terminal(stage: Stage, snap_compare: Compare) -
         pytest.param(USUAL, ["t"], "lease.denied", id="token-120x40"),
         pytest.param(SMALL, ["5"], "entry ", id="audit-80x24"),
         pytest.param(USUAL, ["5"], "entry ", id="audit-120x40"),
-        pytest.param(SMALL, ["5", "enter"], "timestamp", id="entry-80x24"),
         pytest.param(SMALL, ["2"], "analytics-bot", id="agents-80x24"),
         pytest.param(SMALL, ["3"], "orders-db-password", id="credentials-80x24"),
         pytest.param(SMALL, ["4"], "analytics-bot", id="tokens-80x24"),

@@ -104,13 +104,14 @@ class Model:
         events: Recent entries, oldest first.
         seq: The last entry that was applied.
         dropped: Entries that have left ``events`` at its old end, in all.
-        denials: Refusals that nobody has looked at yet; see :meth:`acknowledge`.
+        unseen_denials: How many refusals nobody has looked at yet; see :meth:`acknowledge`.
+        last_denial: The last of them.
     """
 
     def __init__(self) -> None:
         self._forget()
-        self.denials: deque[AuditEntry] = deque(maxlen=RECENT_EVENTS)
         self.unseen_denials = 0
+        self.last_denial: AuditEntry | None = None
 
     def _forget(self) -> None:
         self.leases: dict[str, LiveLease] = {}
@@ -147,7 +148,7 @@ class Model:
             self.seq = entry.seq
             self._record(entry)
             if is_denial(entry):
-                self.denials.append(entry)
+                self.last_denial = entry
                 self.unseen_denials += 1
             if (id := self._apply_one(entry)) is not None:
                 changed.add(id)

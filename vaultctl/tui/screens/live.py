@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from vaultctl.client import Vault
 from vaultctl.domain.errors import VaultError
@@ -18,6 +17,7 @@ from vaultctl.domain.records import AuditEntry
 from vaultctl.tui import actions
 from vaultctl.tui.host import Host
 from vaultctl.tui.model import LiveLease, Model
+from vaultctl.tui.widgets.keys import Keys
 from vaultctl.tui.widgets.status import DenialLine, StatusLines
 
 T = TypeVar("T")
@@ -84,7 +84,7 @@ class LiveScreen(Screen[None]):
         yield StatusLines(id="status")
         yield DenialLine(id="denials")
         yield from self.content()
-        yield Footer(show_command_palette=False)
+        yield Keys(show_command_palette=False)
 
     def content(self) -> ComposeResult:
         """What is between head and keys."""

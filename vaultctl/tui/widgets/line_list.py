@@ -215,7 +215,7 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._looked_from: tuple[int, int, bool] | None = None
         self._static: LRUCache[int, tuple[Row, list[tuple[str, str] | None]]] = LRUCache(256)
         self._styles: dict[str, Style] = {}
-        self._segments: LRUCache[tuple[int, int, str, str], Segment] = LRUCache(4_096)
+        self._segments: LRUCache[tuple[int, int, str, str], Segment] = LRUCache(1_024)
         self._strips: LRUCache[tuple[Any, ...], Strip] = LRUCache(256)
         self._drawn: dict[int, tuple[tuple[Any, ...], Strip]] = {}
         """What is drawn on each line: all that its looks depend on, and how it looks."""

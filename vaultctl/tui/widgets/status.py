@@ -105,16 +105,15 @@ class DenialLine(Lines):
 
     def tell(self, model: Model) -> None:
         """Show how many there are, and the last one."""
-        number = model.unseen_denials
+        number, last = model.unseen_denials, model.last_denial
         width = max(1, self.size.width or self.app.size.width)
-        told = (number, model.denials[-1].seq, width) if number else (0, 0, 0)
+        told = (number, last.seq, width) if number and last else (0, 0, 0)
         if told == self._told:
             return
         self._told = told
         self.display = number > 0
-        if not number:
+        if not number or last is None:
             return
-        last = model.denials[-1]
         counted = "1 denial" if number == 1 else f"{number:,} denials"
         text = f" ✖ {counted}, press d to look. Last {words.entry_time(last)}: {words.story(last)}"
         self.show([[(words.fit(text, width), "shout")]])
