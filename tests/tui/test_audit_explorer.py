@@ -3,16 +3,18 @@
 import csv
 import json
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
 
 from tests.tui.stage import Stage, dashboard_of, press, screen_text, toasts, until, until_shown
+from vaultctl.domain.errors import VaultUnavailable
 from vaultctl.domain.records import AuditEntry
 from vaultctl.tui import trail
 from vaultctl.tui.screens.entry import EntryScreen
-from vaultctl.tui.screens.export import ExportTo
+from vaultctl.tui.screens.export import ExportTo, export
 from vaultctl.tui.widgets.entries import EntryList
 
 
@@ -208,6 +210,16 @@ def test_it_exports_what_matches_to_a_file_of_ones_own(stage: Stage, tmp_path: P
     assert [row["event"] for row in rows] == ["lease.created"] * 2
     assert rows[0]["identity.purpose"] == "'=SUM(A1)"
     assert [json.loads(line)["event"] for line in lines.read_text().splitlines()] == ["lease.created"] * 2
+
+
+def test_an_export_that_breaks_off_leaves_no_half_of_a_file(stage: Stage, tmp_path: Path) -> None:
+    def broken() -> Iterator[AuditEntry]:
+        yield from stage.owner.audit_log.query(limit=3)
+        raise VaultUnavailable("The vault does not answer.", hint="Look whether its server runs.")
+
+    with pytest.raises(VaultUnavailable):
+        export(broken(), str(tmp_path / "audit.csv"), stage.dashboard().export)
+    assert not list(tmp_path.glob("audit*"))
 
 
 def test_an_export_with_another_ending_is_refused(stage: Stage, tmp_path: Path) -> None:

@@ -59,12 +59,18 @@ def export(entries: Iterable[AuditEntry], file: str, writer: Exporter) -> str:
             number += 1
             yield entry
 
+    is_half = False
     try:
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w", encoding="utf-8", newline="") as out:
+            is_half = True
             for text in writer(counted(), kind):
                 out.write(text)
+        is_half = False
     except OSError as error:
         raise InvalidInput(
             f"The file can't be written: {error.strerror}.", hint="Export again to another file."
         ) from None
+    finally:
+        if is_half:
+            path.unlink(missing_ok=True)
     return f"Wrote {words.count(number, 'entry').replace('entrys', 'entries')} to {path}."
