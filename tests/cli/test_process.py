@@ -51,6 +51,13 @@ class TestStartUp:
         assert not {"typer", "msgspec", "sqlite3"} & modules
         assert not {m for m in modules if m.startswith(("vaultctl.client", "vaultctl.engine"))}
 
+    def test_the_completion_of_a_name_needs_neither_typer_nor_the_engine(self, stocked: Path) -> None:
+        words = "vaultctl\ncredential\nshow\n"
+        modules = loaded(_VAULTCTL_COMPLETE="complete_zsh", COMP_WORDS=words, COMP_CWORD="3")
+        assert {"sqlite3", "vaultctl.store.names"} <= modules
+        assert not (HEAVY | {"typer", "msgspec", "cryptography"}) & modules
+        assert not {m for m in modules if m.startswith(("vaultctl.engine", "vaultctl.crypto", "vaultctl.client.vault"))}
+
     @pytest.mark.parametrize("argv", [[], ["credential", "create", "--help"], ["audit", "--help"], ["mcp", "--help"]])
     def test_help_needs_no_vault(self, argv: list[str]) -> None:
         modules = loaded(*argv)

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from vaultctl.cli import options as opt
+from vaultctl.cli import placeholders
+from vaultctl.cli.base import looked_up
 from vaultctl.domain.times import parse_moment
 
 _WHEN = "like 2026-11-23T09:00:00Z, 2026-11-23 or 2h (ago)."
@@ -18,16 +20,39 @@ def moment(what: str) -> Any:
     return parse
 
 
-Agent = Annotated[str | None, opt.option("--agent", metavar="NAME", help="The trail of this agent.")]
-Session = Annotated[str | None, opt.option("--session", metavar="ID", help="The trail of this run.")]
-Credential = Annotated[str | None, opt.option("--credential", metavar="NAME", help="What concerns this credential.")]
+Agent = Annotated[
+    str | None,
+    opt.option(
+        "--agent", metavar="NAME", help="The trail of this agent.", autocompletion=looked_up(placeholders.AGENTS)
+    ),
+]
+Session = Annotated[
+    str | None,
+    opt.option(
+        "--session", metavar="ID", help="The trail of this run.", autocompletion=looked_up(placeholders.SESSIONS)
+    ),
+]
+Credential = Annotated[
+    str | None,
+    opt.option(
+        "--credential",
+        metavar="NAME",
+        help="What concerns this credential.",
+        autocompletion=looked_up(placeholders.CREDENTIALS),
+    ),
+]
 Events = Annotated[
     list[str] | None,
     opt.option(
         "--event", metavar="EVENT", help="Like lease.denied. Repeatable.", autocompletion=opt.values_of("Event")
     ),
 ]
-Lease = Annotated[str | None, opt.option("--lease", metavar="ID", help="What concerns this lease.")]
+Lease = Annotated[
+    str | None,
+    opt.option(
+        "--lease", metavar="ID", help="What concerns this lease.", autocompletion=looked_up(placeholders.LEASES)
+    ),
+]
 Since = Annotated[Any, opt.option("--since", metavar="TIME", help=f"Not before, {_WHEN}", parser=moment("start"))]
 Until = Annotated[Any, opt.option("--until", metavar="TIME", help="Before; likewise.", parser=moment("end"))]
 Filter = Annotated[

@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from vaultctl.cli import output
 from vaultctl.cli.invocation import Invocation
+from vaultctl.cli.placeholders import CONTEXTS, TENANTS
 from vaultctl.domain.errors import InvalidInput
 
 Function = TypeVar("Function", bound=Callable[..., None])
@@ -41,6 +42,7 @@ COMMANDS = {
     "mcp": ("vaultctl.cli.mcp", "The MCP server that agents talk to."),
     "cortex": ("vaultctl.cli.cortex", "Agents, and their runs."),
     "server": ("vaultctl.cli.server", "The HTTP server of a team's vault."),
+    "completion": ("vaultctl.cli.completion", "What the Tab key knows, for your shell."),
 }
 """Each command, the module whose ``app`` has it, and its line in the help of the root."""
 
@@ -69,11 +71,9 @@ def _remember(ctx: typer.Context, param: typer.CallbackParam, value: str | bool 
     setattr(invocation(ctx), str(param.name), value)
 
 
-def context_names() -> list[str]:
-    """Stands for the names of contexts, which completion looks up when it is asked."""
-    from vaultctl.cli.placeholders import CONTEXTS
-
-    return [CONTEXTS]
+def looked_up(placeholder: str) -> Callable[[], list[str]]:
+    """A completion of names that are looked up when they are asked for; see :mod:`vaultctl.cli.placeholders`."""
+    return lambda: [placeholder]
 
 
 def global_options() -> list[GlobalOption]:
@@ -94,12 +94,17 @@ def global_options() -> list[GlobalOption]:
         )
 
     return [
-        option("--tenant", metavar="NAME", help="Tenant to work in. Else VAULT_TENANT, else the one made by init."),
+        option(
+            "--tenant",
+            metavar="NAME",
+            help="Tenant to work in. Else VAULT_TENANT, else the one made by init.",
+            values=looked_up(TENANTS),
+        ),
         option(
             "--context",
             metavar="NAME",
             help="The server of that name, or embedded. Else the one in use.",
-            values=context_names,
+            values=looked_up(CONTEXTS),
         ),
         option("--base-url", metavar="URL", help="The server at this URL. Else VAULT_BASE_URL, else the context's."),
         option("--database", metavar="URL", help="The vault's store. Else VAULT_DATABASE_URL, else what init noted."),

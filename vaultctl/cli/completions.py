@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vaultctl.cli.placeholders import CONTEXTS, FILES
+from vaultctl.cli.placeholders import CREDENTIALS, FILES, LOOKED_UP, VARIABLES
 from vaultctl.domain.errors import ExitStatus, InvalidInput
 
 if TYPE_CHECKING:
@@ -91,8 +91,33 @@ end
 complete --no-files --keep-order --command vaultctl --arguments "(_vaultctl_completion)"
 """
 
-SCRIPT_NAMES = {"bash": "vaultctl.bash", "zsh": "_vaultctl", "fish": "vaultctl.fish"}
-SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+POWERSHELL = """\
+# vaultctl: completion for PowerShell
+Register-ArgumentCompleter -Native -CommandName vaultctl -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $words = @($commandAst.CommandElements |
+        Where-Object { $_.Extent.StartOffset -lt $cursorPosition } | ForEach-Object { "$_" })
+    if ($wordToComplete -eq '') { $words += '' }
+    $before = $env:COMP_WORDS, $env:COMP_CWORD, $env:_VAULTCTL_COMPLETE
+    try {
+        $env:COMP_WORDS = $words -join "`n"
+        $env:COMP_CWORD = $words.Count - 1
+        $env:_VAULTCTL_COMPLETE = 'complete_powershell'
+        $lines = @(vaultctl 2>$null)
+    } finally {
+        $env:COMP_WORDS, $env:COMP_CWORD, $env:_VAULTCTL_COMPLETE = $before
+    }
+    foreach ($line in $lines) {
+        if ($line -eq ':files') { return }  # PowerShell's own completion has paths
+        $word, $help = $line -split "`t", 2
+        if (-not $help) { $help = $word }
+        [System.Management.Automation.CompletionResult]::new($word, $word, 'ParameterValue', $help)
+    }
+}
+"""
+
+SCRIPT_NAMES = {"bash": "vaultctl.bash", "zsh": "_vaultctl", "fish": "vaultctl.fish", "powershell": "vaultctl.ps1"}
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH, "powershell": POWERSHELL}
 
 
 class Candidate(NamedTuple):
@@ -131,16 +156,20 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
         command: Any = json.load(file)
     everywhere = {name for option in command["options"] for name in option["names"]}
     awaited: Any = None  # the option whose value is the next word
+    given: dict[str, str] = {}  # what options say of the vault that is meant
     used: set[str] = set()
     arguments = 0
     for word in before:
         if awaited:
+            given[awaited["names"][-1]] = word
             awaited = None
         elif word == "--":  # what follows are arguments, and of a command that is run its own
-            return _starting(command["arguments"][-1] if command["arguments"] else [], incomplete)
+            return _starting(command["arguments"][-1] if command["arguments"] else [], incomplete, given)
         elif word.startswith("-"):
-            name, equals, _ = word.partition("=")
+            name, equals, value = word.partition("=")
             option = _option(command, name)
+            if equals:
+                given[option["names"][-1]] = value
             used.update(option["names"])
             awaited = option if option["takes"] is not None and not equals else None
         elif command["commands"]:
@@ -150,10 +179,10 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
         else:
             arguments += 1
     if awaited:
-        return _starting(awaited["takes"], incomplete)
+        return _starting(awaited["takes"], incomplete, given)
     if incomplete.startswith("--") and "=" in incomplete:
         name, _, value = incomplete.partition("=")
-        found = _starting(_option(command, name)["takes"] or [], value)
+        found = _starting(_option(command, name)["takes"] or [], value, given)
         return [c if c.word == FILES else Candidate(f"{name}={c.word}", c.help) for c in found]
     if incomplete.startswith("-"):
         return [
@@ -168,20 +197,22 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
             return []
         found = [Candidate(name, below["help"]) for name, below in command["commands"].items()]
         return [c for c in found if c.word.startswith(incomplete)]
-    return _starting(command["arguments"][arguments] if arguments < len(command["arguments"]) else [], incomplete)
+    awaiting = command["arguments"][arguments:]
+    return _starting(awaiting[0] if awaiting else [], incomplete, given)
 
 
 def _words(environment: Mapping[str, str]) -> list[str]:
     """The words behind the program's name, up to the one at the cursor.
 
-    bash takes ``--output=json`` for three words; they are put together again.
+    bash takes ``--output=json`` and ``KEY=name`` for three words; they are put together again.
     """
+    bash = environment["_VAULTCTL_COMPLETE"].endswith("_bash")
     raw = environment.get("COMP_WORDS", "").split("\n")
     cursor = environment.get("COMP_CWORD", "")
     at = int(cursor) if cursor.isdecimal() else len(raw) - 1
     words: list[str] = []
     for word in (*raw[1:at], raw[at] if 0 < at < len(raw) else ""):
-        if words and words[-1].startswith("--") and (word == "=" or words[-1].endswith("=")):
+        if words and (bash or words[-1].startswith("--")) and (word == "=" or words[-1].endswith("=")):
             words[-1] += word
         else:
             words.append(word)
@@ -193,21 +224,31 @@ def _option(command: Any, name: str) -> Any:
     return next((option for option in command["options"] if name in option["names"]), unknown)
 
 
-def _starting(values: list[str], incomplete: str) -> list[Candidate]:
-    if values == [CONTEXTS]:
-        values = _context_names()
+def _starting(values: list[str], incomplete: str, given: dict[str, str]) -> list[Candidate]:
+    if values == [VARIABLES]:
+        variable, equals, name = incomplete.partition("=")
+        found = _starting([CREDENTIALS], name, given) if equals else []
+        return [Candidate(f"{variable}={c.word}", c.help) for c in found]
+    if len(values) == 1 and values[0] in LOOKED_UP:
+        return _looked_up(values[0].removeprefix(":"), incomplete, given)
     return [Candidate(value) for value in values if value == FILES or value.startswith(incomplete)]
 
 
-def _context_names() -> list[str]:
-    from vaultctl.client import contexts
-    from vaultctl.client.location import locate
-    from vaultctl.domain.errors import VaultError
+def _looked_up(kind: str, incomplete: str, given: dict[str, str]) -> list[Candidate]:
+    from vaultctl.client.names import known_names
 
-    try:
-        return [contexts.EMBEDDED, *sorted(contexts.load(locate()).servers)]
-    except VaultError:  # nothing may be said in the middle of a command line
-        return []
+    def said(option: str) -> str | None:
+        return given.get(option, "").strip("'\"") or None
+
+    found = known_names(
+        kind,
+        incomplete,
+        tenant=said("--tenant"),
+        context=said("--context"),
+        base_url=said("--base-url"),
+        database=said("--database"),
+    )
+    return [Candidate(*one) for one in found]
 
 
 def _line(candidate: Candidate, shell: str) -> str:
@@ -217,7 +258,7 @@ def _line(candidate: Candidate, shell: str) -> str:
     match shell:
         case "zsh":
             return word.replace(":", "\\:") + (f":{help}" if help else "")
-        case "fish" if help:
+        case "fish" | "powershell" if help:
             return f"{word}\t{help}"
         case "bash":  # for which the word begins behind the =
             return word.rpartition("=")[2]

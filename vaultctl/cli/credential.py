@@ -139,7 +139,7 @@ _VERSIONS = [
 )
 def create(
     ctx: typer.Context,
-    name: opt.Credential,
+    name: opt.NewCredential,
     type: Annotated[
         str, opt.option("--type", metavar="TYPE", help=_TYPES, autocompletion=opt.values_of("CredentialType"))
     ],

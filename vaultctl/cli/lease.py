@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli import output
-from vaultctl.cli.base import invocation, noun, verb
+from vaultctl.cli import output, placeholders
+from vaultctl.cli.base import invocation, looked_up, noun, verb
 from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
 from vaultctl.domain.errors import InvalidInput, VaultError
@@ -146,7 +146,13 @@ def renew(ctx: typer.Context, id: opt.LeaseId, ttl: opt.LeaseTTL = None) -> None
 def revoke(
     ctx: typer.Context,
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID...]", help="The leases, lease_….", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="[ID...]",
+            help="The leases, lease_….",
+            show_default=False,
+            autocompletion=looked_up(placeholders.LEASES),
+        ),
     ] = None,
     agent: opt.Agent = None,
     session: opt.Session = None,

@@ -69,3 +69,13 @@ class UninstalledClient(Record):
     profile: str
     token_id: str
     revoked: bool
+
+
+class InstalledCompletion(Record):
+    """The completions of a shell, as they are installed now."""
+
+    shell: str
+    script: str
+    changed: bool
+    startup_file: str | None = None
+    """The file of the shell that names the script; None where it finds it by itself."""

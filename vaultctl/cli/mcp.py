@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli.base import invocation, noun, verb
+from vaultctl.cli.base import invocation, looked_up, noun, verb
 from vaultctl.cli.invocation import passphrase_prompt
 from vaultctl.cli.listening import (
     AllowHost,
@@ -23,6 +23,7 @@ from vaultctl.cli.listening import (
     require_pair,
 )
 from vaultctl.cli.mcp_clients import add_client_verbs
+from vaultctl.cli.placeholders import PROFILES
 from vaultctl.domain.errors import InvalidInput
 
 _TRANSPORTS = ("stdio", "http")
@@ -57,7 +58,12 @@ def serve(
     ] = None,
     profile: Annotated[
         str | None,
-        opt.option("--profile", metavar="NAME", help="The agent and vault that mcp install noted under this name."),
+        opt.option(
+            "--profile",
+            metavar="NAME",
+            help="The agent and vault that mcp install noted under this name.",
+            autocompletion=looked_up(PROFILES),
+        ),
     ] = None,
     transport: Annotated[
         Any,

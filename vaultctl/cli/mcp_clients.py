@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli import output
-from vaultctl.cli.base import invocation, verb
+from vaultctl.cli import output, placeholders
+from vaultctl.cli.base import invocation, looked_up, verb
 from vaultctl.cli.columns import Column
 from vaultctl.cli.invocation import Invocation
 from vaultctl.domain.errors import InvalidInput
@@ -82,10 +82,23 @@ def add_client_verbs(app: typer.Typer) -> None:
 def install(
     ctx: typer.Context,
     client: Client,
-    agent: Annotated[str, opt.option("--agent", metavar="NAME", help="The agent that the client is.")],
+    agent: Annotated[
+        str,
+        opt.option(
+            "--agent",
+            metavar="NAME",
+            help="The agent that the client is.",
+            autocompletion=looked_up(placeholders.AGENTS),
+        ),
+    ],
     credential: Annotated[
         list[str] | None,
-        opt.option("--credential", metavar="GLOB", help="Credentials that it reaches. Can be repeated."),
+        opt.option(
+            "--credential",
+            metavar="GLOB",
+            help="Credentials that it reaches. Can be repeated.",
+            autocompletion=looked_up(placeholders.CREDENTIALS),
+        ),
     ] = None,
     ttl: Annotated[
         Any,

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from vaultctl.cli.base import context_names
+from vaultctl.cli import placeholders as names
+from vaultctl.cli.base import looked_up
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import InvalidInput
 
@@ -90,12 +91,17 @@ def _argument(metavar: str, help: str, **settings: Any) -> Any:
     return typer.Argument(metavar=metavar, help=help, show_default=False, **settings)
 
 
-Credential = Annotated[str, _argument("NAME", "The credential.")]
-LeaseId = Annotated[str, _argument("ID", "The lease, lease_….")]
-TokenId = Annotated[str, _argument("ID", "The token's id, tok_…; not its secret.")]
-SessionId = Annotated[str, _argument("ID", "The session, cortex_sess_… or mcp_sess_….")]
+Credential = Annotated[str, _argument("NAME", "The credential.", autocompletion=looked_up(names.CREDENTIALS))]
+NewCredential = Annotated[str, _argument("NAME", "The credential.")]
+LeaseId = Annotated[str, _argument("ID", "The lease, lease_….", autocompletion=looked_up(names.LEASES))]
+TokenId = Annotated[
+    str, _argument("ID", "The token's id, tok_…; not its secret.", autocompletion=looked_up(names.TOKENS))
+]
+SessionId = Annotated[
+    str, _argument("ID", "The session, cortex_sess_… or mcp_sess_….", autocompletion=looked_up(names.SESSIONS))
+]
 
-Context = Annotated[str, _argument("NAME", "The context, or embedded.", autocompletion=context_names)]
+Context = Annotated[str, _argument("NAME", "The context, or embedded.", autocompletion=looked_up(names.CONTEXTS))]
 
 FromFile = Annotated[Path | None, option("--from-file", metavar="FILE", help="Read the value from a file.")]
 FromEnv = Annotated[str | None, option("--from-env", metavar="VAR", help="Read it from an environment variable.")]
@@ -104,9 +110,20 @@ LeaseTTL = Annotated[
     Duration | None,
     option("--ttl", metavar="DURATION", help="How long, like 30s, 15m or 1h30m.", parser=duration("TTL")),
 ]
-Agent = Annotated[str | None, option("--agent", metavar="NAME", help="Only this agent's.")]
-Session = Annotated[str | None, option("--session", metavar="ID", help="Only this session's.")]
-OfCredential = Annotated[str | None, option("--credential", metavar="NAME", help="Only of this credential.")]
+Agent = Annotated[
+    str | None,
+    option("--agent", metavar="NAME", help="Only this agent's.", autocompletion=looked_up(names.AGENTS)),
+]
+Session = Annotated[
+    str | None,
+    option("--session", metavar="ID", help="Only this session's.", autocompletion=looked_up(names.SESSIONS)),
+]
+OfCredential = Annotated[
+    str | None,
+    option(
+        "--credential", metavar="NAME", help="Only of this credential.", autocompletion=looked_up(names.CREDENTIALS)
+    ),
+]
 
 Yes = Annotated[bool, option("--yes", help="Don't ask.")]
 DryRun = Annotated[bool, option("--dry-run", help="Say what it would do, and do nothing.")]

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli.base import invocation, plain_commands, verb
-from vaultctl.cli.placeholders import FILES
+from vaultctl.cli.base import invocation, looked_up, plain_commands, verb
+from vaultctl.cli.placeholders import FILES, VARIABLES
 
 app = plain_commands()
 
@@ -25,12 +25,17 @@ def run(
             metavar="-- COMMAND...",
             help="The command and its arguments.",
             show_default=False,
-            autocompletion=lambda: [FILES],
+            autocompletion=looked_up(FILES),
         ),
     ],
     credential: Annotated[
         list[str] | None,
-        opt.option("--credential", metavar="ENV=NAME", help="Lease NAME, into the variable ENV. Can be repeated."),
+        opt.option(
+            "--credential",
+            metavar="ENV=NAME",
+            help="Lease NAME, into the variable ENV. Can be repeated.",
+            autocompletion=looked_up(VARIABLES),
+        ),
     ] = None,
     purpose: Annotated[
         str | None, opt.option("--purpose", metavar="TEXT", help="Why, for the audit log; else the command's name.")

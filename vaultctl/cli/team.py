@@ -5,14 +5,23 @@ from typing import Annotated, Any
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli import output
-from vaultctl.cli.base import invocation, noun, verb
+from vaultctl.cli import output, placeholders
+from vaultctl.cli.base import invocation, looked_up, noun, verb
 from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
 
 app = noun("team", "vaultctl team list")
 
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="Their e-mail address.", show_default=False)]
+Person = Annotated[
+    str,
+    typer.Argument(
+        metavar="EMAIL",
+        help="Their e-mail address.",
+        show_default=False,
+        autocompletion=looked_up(placeholders.PEOPLE),
+    ),
+]
 
 _ROLES = "viewer, user, manager or admin."
 
@@ -70,7 +79,7 @@ def invite(
 @verb(app, "role", "vaultctl team role bob@example.com user")
 def role(
     ctx: typer.Context,
-    email: Email,
+    email: Person,
     role: Annotated[
         str, typer.Argument(metavar="ROLE", help=_ROLES, show_default=False, autocompletion=opt.values_of("Role"))
     ],
@@ -83,7 +92,7 @@ def role(
 
 
 @verb(app, "remove", "vaultctl team remove bob@example.com --dry-run")
-def remove(ctx: typer.Context, email: Email, yes: opt.Yes = False, dry_run: opt.DryRun = False) -> None:
+def remove(ctx: typer.Context, email: Person, yes: opt.Yes = False, dry_run: opt.DryRun = False) -> None:
     """Take a person out of the team. Their tokens and leases end, in one step.
 
     A value that was already delivered works until the credential is rotated.

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli import output
-from vaultctl.cli.base import invocation, noun, verb
+from vaultctl.cli import output, placeholders
+from vaultctl.cli.base import invocation, looked_up, noun, verb
 from vaultctl.cli.columns import Column
 from vaultctl.domain.errors import InvalidInput, VerificationFailed
 
@@ -38,7 +38,13 @@ MaxLeaseTTL = Annotated[
     ),
 ]
 Tenant = Annotated[
-    str | None, typer.Argument(metavar="[NAME]", help="Which one; else the one that you work in.", show_default=False)
+    str | None,
+    typer.Argument(
+        metavar="[NAME]",
+        help="Which one; else the one that you work in.",
+        show_default=False,
+        autocompletion=looked_up(placeholders.TENANTS),
+    ),
 ]
 
 

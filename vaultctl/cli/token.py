@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vaultctl.cli import options as opt
-from vaultctl.cli import output
-from vaultctl.cli.base import exactly_one, invocation, noun, verb
+from vaultctl.cli import output, placeholders
+from vaultctl.cli.base import exactly_one, invocation, looked_up, noun, verb
 from vaultctl.cli.columns import Column
 from vaultctl.cli.confirm import confirm
 from vaultctl.cli.invocation import Invocation
@@ -73,8 +73,19 @@ _ISSUED = [
 )
 def create(
     ctx: typer.Context,
-    agent: Annotated[str | None, opt.option("--agent", metavar="NAME", help="For this agent.")] = None,
-    human: Annotated[str | None, opt.option("--human", metavar="EMAIL", help="For this person; needs --role.")] = None,
+    agent: Annotated[
+        str | None,
+        opt.option("--agent", metavar="NAME", help="For this agent.", autocompletion=looked_up(placeholders.AGENTS)),
+    ] = None,
+    human: Annotated[
+        str | None,
+        opt.option(
+            "--human",
+            metavar="EMAIL",
+            help="For this person; needs --role.",
+            autocompletion=looked_up(placeholders.PEOPLE),
+        ),
+    ] = None,
     operator: Annotated[
         bool, opt.option("--operator", help="For whoever runs a server; belongs to no tenant.")
     ] = False,
@@ -93,6 +104,7 @@ def create(
             "--credential",
             metavar="GLOB",
             help="Names it may lease, at most. Repeatable. An agent's without any reaches what names the agent.",
+            autocompletion=looked_up(placeholders.CREDENTIALS),
         ),
     ] = None,
     ttl: TTL = None,

@@ -7,17 +7,16 @@ An adapter carries a request to the operation that answers it: embedded (calls t
 
 from typing import TYPE_CHECKING, Any
 
-from vaultctl.client.vault import LeaseHandle, Vault
-
 if TYPE_CHECKING:
     from vaultctl.client.async_vault import AsyncLeaseHandle, AsyncVault
+    from vaultctl.client.vault import LeaseHandle, Vault
 
 __all__ = ["AsyncLeaseHandle", "AsyncVault", "LeaseHandle", "Vault"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:  # on first use, since commands need none of it
-        from vaultctl.client import async_vault
+    if name in __all__:  # on first use, since neither completion nor most commands need all of it
+        from importlib import import_module
 
-        return getattr(async_vault, name)
+        return getattr(import_module(f"vaultctl.client.{'async_vault' if 'Async' in name else 'vault'}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
