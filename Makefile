@@ -15,7 +15,8 @@ demo: $(VENV)/.runtime ## install into .venv and play the guide against a vault 
 test: $(VENV)/.dev ## run the whole test suite
 	$(BIN)/pytest -q -n auto --dist worksteal
 
-interop: $(VENV)/.dev ## public MCP clients and suites (npm) against the real servers
+interop: $(VENV)/.dev ## public MCP clients and suites (npm), and verifiers of logs (go), against the real servers
+	@VAULTCTL_INTEROP=1 $(BIN)/pytest -q -rs tests/ledger/test_go.py
 	@$(BIN)/python tests/interop/run.py
 
 lint: $(VENV)/.dev ## style, types and layers

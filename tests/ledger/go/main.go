@@ -1,11 +1,6 @@
-// Verifies what vaultctl's ledger makes, by golang.org/x/mod/sumdb: another implementation, that nobody here wrote.
+// Verifies an exported bundle by golang.org/x/mod/sumdb: another implementation, that nobody here wrote.
 //
-// Usage: verify DIR, where DIR has
-//
-//	key              the verifier key
-//	old, checkpoint  two checkpoints of one log, the older one first
-//	entries          the entries of the log, each behind its length in four bytes
-//	tile/...         the tiles of the newer tree, as C2SP tlog-tiles names them
+// Usage: verify BUNDLE OLD, where BUNDLE is what vaultctl audit export --bundle wrote, and OLD an earlier checkpoint.
 package main
 
 import (
@@ -23,11 +18,17 @@ type tiles struct{ dir string }
 
 func (t tiles) Height() int { return 8 }
 
+// C2SP leaves the height out of the path, and calls what is below the hashes entries.
+var named = strings.NewReplacer("tile/8/data/", "tile/entries/", "tile/8/", "tile/")
+
+func (t tiles) read(tile tlog.Tile) ([]byte, error) {
+	return os.ReadFile(filepath.Join(t.dir, named.Replace(tile.Path())))
+}
+
 func (t tiles) ReadTiles(wanted []tlog.Tile) ([][]byte, error) {
 	var found [][]byte
 	for _, tile := range wanted {
-		// C2SP leaves the height out of the path.
-		data, err := os.ReadFile(filepath.Join(t.dir, strings.Replace(tile.Path(), "tile/8/", "tile/", 1)))
+		data, err := t.read(tile)
 		if err != nil {
 			return nil, err
 		}
@@ -66,23 +67,25 @@ func open(data []byte, key note.Verifier) tlog.Tree {
 
 func main() {
 	dir := os.Args[1]
-	key, err := note.NewVerifier(strings.TrimSpace(string(read(dir, "key"))))
+	key, err := note.NewVerifier(strings.TrimSpace(string(read(dir, "verifier-key"))))
 	check(err)
-	old, tree := open(read(dir, "old"), key), open(read(dir, "checkpoint"), key)
+	old, tree := open(read(os.Args[2]), key), open(read(dir, "checkpoint"), key)
 
-	hashes := tlog.TileHashReader(tree, tiles{dir})
-	data := read(dir, "entries")
+	pieces := tiles{dir}
+	hashes := tlog.TileHashReader(tree, pieces)
 	var count int64
-	for ; len(data) > 0; count++ {
-		size := binary.BigEndian.Uint32(data)
-		entry := data[4 : 4+size]
-		data = data[4+size:]
-		proof, err := tlog.ProveRecord(tree.N, count, hashes)
+	for count < tree.N {
+		width := min(tree.N-count, 256)
+		data, err := pieces.read(tlog.Tile{H: 8, L: -1, N: count / 256, W: int(width)})
 		check(err)
-		check(tlog.CheckRecord(proof, tree.N, tree.Hash, count, tlog.RecordHash(entry)))
-	}
-	if count != tree.N {
-		check(fmt.Errorf("%d entries, and the tree has %d", count, tree.N))
+		for ; len(data) > 0; count++ {
+			size := binary.BigEndian.Uint16(data)
+			entry := data[2 : 2+size]
+			data = data[2+size:]
+			proof, err := tlog.ProveRecord(tree.N, count, hashes)
+			check(err)
+			check(tlog.CheckRecord(proof, tree.N, tree.Hash, count, tlog.RecordHash(entry)))
+		}
 	}
 	proof, err := tlog.ProveTree(tree.N, old.N, hashes)
 	check(err)
