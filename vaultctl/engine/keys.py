@@ -204,8 +204,9 @@ class Keys:
         return self._unwrap(row)
 
     def _add(self, tx: StoreTransaction, tenant: str, purpose: str, version: int) -> None:
-        for vault in tx.find(VaultRow, limit=1):  # else it would be lost with the root key that was
-            self._root_key(vault.root_key_id, self._root.version)
+        root_keys = [vault.root_key_id for vault in tx.find(VaultRow)]  # while one is founded, perhaps another's as well
+        if root_keys and self._root.id not in root_keys:  # it would be lost with the root key that was
+            self._root_key(root_keys[0], self._root.version)
         # A creation that was rolled back may have left its key in memory.
         self._unwrapped.pop((tenant, purpose, version), None)
         wrapped = seal(self._root, _binding(tenant, purpose, version), self._random(KEY_BYTES), self._random)
