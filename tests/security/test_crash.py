@@ -306,6 +306,8 @@ def test_a_rotation_of_a_tenants_key_that_is_killed_again_and_again_loses_no_val
         steps += len(heard(process, chance.uniform(0.01, 0.1)))
         assert_all_values_are_there(home, values, f"seed {seed}, round {number}")
     assert steps > 6
+    waiting.kill()  # else it goes on with rotations of its own
+    waiting.wait()
     with Vault.embedded(home=home) as owner:
         owner.tenants.rotate_kek("my-org")
     store = SqliteStore(home / "vault.db")

@@ -204,7 +204,8 @@ class Keys:
         return self._unwrap(row)
 
     def _add(self, tx: StoreTransaction, tenant: str, purpose: str, version: int) -> None:
-        root_keys = [vault.root_key_id for vault in tx.find(VaultRow)]  # while one is founded, perhaps another's as well
+        # Two are there while one is founded that another attempt has been quicker with.
+        root_keys = [vault.root_key_id for vault in tx.find(VaultRow)]
         if root_keys and self._root.id not in root_keys:  # it would be lost with the root key that was
             self._root_key(root_keys[0], self._root.version)
         # A creation that was rolled back may have left its key in memory.
