@@ -70,6 +70,19 @@ class TestStatusDoctorAndWhoami:
         assert f"chmod 600 {home}/vault.db" in result.out
         assert result.err == "1 problem.\n"
 
+    def test_doctor_mends_what_is_safe_and_says_what_it_did(self, home: Path, cli: Cli) -> None:
+        (home / "vault.db").chmod(0o644)
+        findings = cli.ok("doctor", "--fix", "-o", "json").json
+        assert [finding["level"] for finding in findings].count("fixed") == 1
+        assert f"{home}/vault.db is no longer accessible to others (mode 0644 before)." in str(findings[0])
+        assert {finding["level"] for finding in cli.ok("doctor", "--fix", "-o", "json").json} == {"ok"}
+
+    def test_doctor_mends_contexts_that_others_can_write_to(self, home: Path, cli: Cli) -> None:
+        cli.ok("context", "add", "prod", "--base-url", "https://vault.example.com")
+        (home / "contexts.json").chmod(0o666)
+        assert cli("doctor").status == ExitStatus.UNAVAILABLE
+        assert "contexts.json" in cli.ok("doctor", "--fix").out
+
     def test_whoami_without_a_token_is_the_owner(self, stocked: Path, cli: Cli) -> None:
         me = cli.ok("whoami", "-o", "json").json
         assert me["identity"]["type"] == "human"

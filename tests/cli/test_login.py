@@ -3,6 +3,8 @@
 import os
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -252,6 +254,22 @@ class TestDoctor:
         assert self.findings(result) == [("context", "ok"), *findings]
         problems = any(level == "problem" for _, level in findings)
         assert result.status == (ExitStatus.CONFLICT if problems else ExitStatus.DONE)
+
+    @pytest.mark.parametrize(("ahead", "told"), [(0, []), (3600, ["behind"]), (-3600, ["ahead of"])])
+    def test_a_clock_that_is_not_the_servers_is_warned_of(
+        self, server: ScriptedServer, cli: Cli, token: str, ahead: int, told: list[str]
+    ) -> None:
+        date = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
+        server.script = [answer(200, HEALTHY, Date=date), answer(200, ME)]
+        found = [f for f in cli.ok("doctor", "-o", "json", VAULT_TOKEN=token).json if f["check"] == "clock"]
+        assert [word for f in found for word in ("behind", "ahead of") if word in f["message"]] == told
+
+    def test_a_token_of_another_product_goes_to_no_server(self, server: ScriptedServer, cli: Cli) -> None:
+        server.script = [answer(200, HEALTHY)]
+        result = cli("doctor", "-o", "json", VAULT_TOKEN="hvs.c4n4ry")
+        assert self.findings(result)[-1] == ("token", "problem")
+        assert "HashiCorp" in result.out
+        assert "c4n4ry" not in result.out + result.err
 
     def test_a_token_that_is_missing_or_outweighs_a_login_is_warned_of(
         self, server: ScriptedServer, cli: Cli, token: str

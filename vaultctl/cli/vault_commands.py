@@ -52,7 +52,7 @@ _SERVER_STATUS = [
     Column("token", lambda s: s.token),
 ]
 
-_LEVELS = {"ok": "green", "warning": "yellow", "problem": "red"}
+_LEVELS = {"ok": "green", "fixed": "green", "warning": "yellow", "problem": "red"}
 
 _FINDINGS = [
     Column("level", lambda f: f.level, style=lambda f: _LEVELS[f.level]),
@@ -135,23 +135,34 @@ def status(ctx: typer.Context) -> None:
         raise typer.Exit(ExitStatus.UNAVAILABLE if found.state != "ready" else ExitStatus.NOT_AUTHENTICATED)
 
 
-@verb(app, "doctor", "vaultctl doctor")
-def doctor(ctx: typer.Context) -> None:
-    """Look for what is wrong, or will be, and say what to do. Changes nothing.
+@verb(app, "doctor", "vaultctl doctor", "vaultctl doctor --fix")
+def doctor(
+    ctx: typer.Context,
+    fix: Annotated[
+        bool, opt.option("--fix", help="Mend what is safe to mend: modes of files, and what a crash left.")
+    ] = False,
+) -> None:
+    """Look for what is wrong, or will be, and say what to do. Changes nothing without --fix.
 
     Exit status 6 says that there is a problem.
     """
     run = invocation(ctx)
+    from vaultctl.client.findings import Finding
+
+    mended: list[Finding] = []
+    if fix:  # first: a file that others can write to is not even read
+        from vaultctl.client.doctor import mend
+
+        mended = mend(database=run.database)
     if (server := run.server()) is not None:
-        from vaultctl.client.findings import Finding
         from vaultctl.client.server_status import diagnose_server
 
         findings = list(diagnose_server(server, run.tenant_asked_for or server.tenant))
     else:
         from vaultctl.client.doctor import diagnose
-        from vaultctl.client.findings import Finding
 
         findings = diagnose(database=run.database, ask_passphrase=passphrase_prompt())
+    findings = [*mended, *findings]
     output.many(run, findings, Finding, _FINDINGS, lambda f: f"{f.level} {f.check}")
     problems = sum(finding.level == "problem" for finding in findings)
     run.tell(f"{opt.count(problems, 'problem')}." if problems else "No problems.")

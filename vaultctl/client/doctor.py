@@ -1,16 +1,17 @@
 """What is wrong, or about to be, with the vault of this machine and with how it is used."""
 
 import os
-import stat
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
+from vaultctl.client import file_modes
 from vaultctl.client.database import Database, named_database, open_store
 from vaultctl.client.embedded import open_engine
+from vaultctl.client.file_modes import mode_findings
 from vaultctl.client.findings import SOON, problem
 from vaultctl.client.findings import Finding as Finding
 from vaultctl.client.home import Home, Settings, load_settings, locate
 from vaultctl.client.ownership import provider_context
+from vaultctl.client.settings_findings import outweighed_database, shadowed, token_findings
 from vaultctl.crypto.root_keys import describe_root_key
 from vaultctl.crypto.tokens import PREFIX, token_hash
 from vaultctl.domain import requests as ask
@@ -32,8 +33,8 @@ def diagnose(
     database: str | None = None,
     ask_passphrase: Callable[[], Secret] | None = None,
 ) -> list[Finding]:
-    """Look at everything that can be looked at from here. Reads only."""
-    findings = list(_environment())
+    """Look at everything that can be looked at from here. Reads only; :func:`mend` mends."""
+    findings = list(token_findings())
     try:
         place = locate(home)
         settings = load_settings(place)
@@ -42,9 +43,15 @@ def diagnose(
     findings.append(Finding(check="vault", level="ok", message=f"Settings are in {place.settings_path}."))
     try:
         found_at = named_database(place, database, settings.database)
+        noted = named_database(place, None, settings.database, {})
     except VaultError as error:
         return [*findings, problem("database", error)]
-    findings += _modes(place, found_at.path)
+    findings += shadowed(place, settings.tenant)
+    if database is None and str(found_at) != str(noted):
+        findings.append(outweighed_database(str(noted)))
+    modes = list(mode_findings(place, found_at.path))
+    fine = Finding(check="file modes", level="ok", message="Only you can read and write the vault's files.")
+    findings += modes or [fine]
     findings += _root_key(place, settings)
     findings += _database(place, settings, database, ask_passphrase, found_at)
     findings.append(
@@ -58,51 +65,17 @@ def diagnose(
     return findings
 
 
-def _environment() -> Iterator[Finding]:
-    token = os.environ.get("VAULT_TOKEN")
-    if token is None:
-        return
-    if not token.startswith(PREFIX):
-        yield Finding(
-            check="token",
-            level="problem",
-            message="VAULT_TOKEN is empty." if not token else "VAULT_TOKEN is a token of another product.",
-            hint="Unset it to act as the owner, or set a vaultctl token.",
-        )
-
-
-def _modes(place: Home, database: Path | None) -> Iterator[Finding]:
-    files, directories = [place.settings_path], {place.data, place.config}
-    if database is not None:
-        files += [Path(f"{database}{end}") for end in ("", "-wal", "-shm", "-gate", "-lock")]
-        directories.add(database.parent)
-    wrong = [path for path in files if _mode(path) & 0o077]
-    for path in wrong:
-        yield Finding(
-            check="file modes",
-            level="problem",
-            message=f"{path} is accessible to others (mode {_mode(path):04o}).",
-            hint=f"chmod 600 {path}",
-        )
-    for directory in sorted(directories):
-        if _mode(directory) & 0o022:
-            wrong.append(directory)
-            yield Finding(
-                check="file modes",
-                level="problem",
-                message=f"Others can write to {directory}, and so replace what is in it.",
-                hint=f"chmod go-w {directory}",
-            )
-    if not wrong:
-        yield Finding(check="file modes", level="ok", message="Only you can read and write the vault's files.")
-
-
-def _mode(path: Path) -> int:
-    """The permissions of a file; 0 where there is none, or none that can be seen."""
+def mend(*, home: str | os.PathLike[str] | None = None, database: str | None = None) -> list[Finding]:
+    """Mend what can be mended without a risk: modes of files, and leftovers of a crash. What was done."""
     try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except (OSError, ValueError):
-        return 0
+        place = locate(home)
+    except VaultError:
+        return []  # diagnosis says so
+    try:
+        path = named_database(place, database, load_settings(place).database).path
+    except VaultError:
+        path = None
+    return list(file_modes.mend(place, path))
 
 
 def _root_key(place: Home, settings: Settings) -> Iterator[Finding]:

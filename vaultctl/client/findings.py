@@ -11,10 +11,10 @@ SOON = timedelta(days=7)
 
 
 class Finding(Record):
-    """One thing that was looked at."""
+    """One thing that was looked at, or mended."""
 
     check: str
-    level: Literal["ok", "warning", "problem"]
+    level: Literal["ok", "warning", "problem", "fixed"]
     message: str
     hint: str | None = None
 

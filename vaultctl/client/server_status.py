@@ -8,12 +8,17 @@ from typing import Literal
 from msgspec.structs import replace
 
 from vaultctl.client.contexts import Server
+from vaultctl.client.file_modes import mode_findings
 from vaultctl.client.findings import SOON, Finding, problem
+from vaultctl.client.location import locate
 from vaultctl.client.logins import find, token_for
 from vaultctl.client.remote.health import ask_health
+from vaultctl.client.settings_findings import shadowed, token_findings
 from vaultctl.client.vault import Vault
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import Record, Role, WhoAmI
+
+_SKEW_SECONDS = 60
 
 
 class ServerStatus(Record):
@@ -60,6 +65,9 @@ def server_status(server: Server, tenant: str | None) -> ServerStatus:
 
 def diagnose_server(server: Server, tenant: str | None) -> Iterator[Finding]:
     """Look at everything about ``server`` that can be looked at from here. Reads only."""
+    place = locate()
+    yield from mode_findings(place, None)
+    yield from shadowed(place, server.tenant)
     named = f"the context {server.context}" if server.context else "its base URL"
     yield Finding(check="context", level="ok", message=f"The vault is the server {server.base_url}, by {named}.")
     try:
@@ -68,6 +76,8 @@ def diagnose_server(server: Server, tenant: str | None) -> Iterator[Finding]:
         yield problem("server", error)
         return
     yield Finding(check="server", level="ok", message=f"It answers; its version is {health.version or 'not known'}.")
+    if health.ahead is not None and abs(health.ahead) > _SKEW_SECONDS:
+        yield _skew(health.ahead)
     if not health.ready:
         yield Finding(
             check="ready",
@@ -83,8 +93,21 @@ def diagnose_server(server: Server, tenant: str | None) -> Iterator[Finding]:
         yield problem("token", error)
 
 
+def _skew(ahead: float) -> Finding:
+    away = f"{abs(ahead):.0f} seconds {'behind' if ahead > 0 else 'ahead of'}"
+    return Finding(
+        check="clock",
+        level="warning",
+        message=f"The clock of this machine is {away} the server's, by which leases and tokens expire.",
+        hint="Set the clock that is wrong, for example with timedatectl set-ntp true.",
+    )
+
+
 def _token(server: Server, tenant: str | None) -> Iterator[Finding]:
     source = _source(server, tenant)
+    if source == "VAULT_TOKEN" and (wrong := list(token_findings())):
+        yield from wrong
+        return
     if source is None:
         yield Finding(
             check="token",

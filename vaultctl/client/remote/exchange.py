@@ -118,6 +118,7 @@ class Answer(NamedTuple):
     content_type: str
     retry_after: str
     body: bytes
+    date: str = ""
 
     def __repr__(self) -> str:
         return f"Answer({self.status})"

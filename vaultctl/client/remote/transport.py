@@ -101,7 +101,9 @@ def answer_of(response: "httpx.Response", body: bytes = b"") -> Answer:
     # A coding that was not asked for makes the body something else than its type says.
     coded = headers.get("Content-Encoding", "identity").lower() != "identity"
     content_type = "" if coded else headers.get("Content-Type", "")
-    return Answer(response.status_code, content_type, headers.get("Retry-After", "").strip(), body)
+    return Answer(
+        response.status_code, content_type, headers.get("Retry-After", "").strip(), body, headers.get("Date", "")
+    )
 
 
 def socket_of(response: "httpx.Response") -> socket.socket:

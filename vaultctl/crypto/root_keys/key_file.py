@@ -9,6 +9,9 @@ from vaultctl.crypto.root_keys.shape import KEY_ID, ProviderContext, RootKey
 from vaultctl.domain.errors import VaultLocked
 from vaultctl.domain.ids import RandomBytes
 
+FILE_NAME = "root.key"
+"""Its name, in the data directory."""
+
 _FORMAT = "vaultctl-root-key-1"
 _LINE = re.compile(rf"{_FORMAT} ({KEY_ID}) ([A-Za-z0-9+/]{{43}}=)\n?".encode("ascii"))
 _LIMIT = 1_024
@@ -112,4 +115,4 @@ def _place(key_id: str, ctx: ProviderContext) -> KeyPlace:
 
 
 def _path(ctx: ProviderContext) -> Path:
-    return ctx.data_dir / "root.key"
+    return ctx.data_dir / FILE_NAME

@@ -21,6 +21,9 @@ from vaultctl.domain.ids import RandomBytes
 from vaultctl.domain.records import json_name
 from vaultctl.domain.secrets import Secret
 
+FILE_NAME = "root.key.sealed"
+"""Its name, in the data directory."""
+
 _LIMIT = 4_096
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
@@ -194,4 +197,4 @@ def _place(key_id: str, ctx: ProviderContext) -> KeyPlace:
 
 
 def _path(ctx: ProviderContext) -> Path:
-    return ctx.data_dir / "root.key.sealed"
+    return ctx.data_dir / FILE_NAME
