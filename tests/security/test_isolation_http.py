@@ -1,5 +1,6 @@
 """A second tenant's tokens, tried over HTTP on every path and identifier of the first, get and change nothing."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -126,7 +127,8 @@ def nameless(answer: httpx.Response, asked: Identifiers) -> Told:
     said = told(answer, *asked)
     if answer.is_success:
         headers = tuple(header for header in said.headers if header[0] != "content-length")
-        return Told(said.status, headers, str(sorted(answer.json())))
+        is_json = answer.headers["content-type"].startswith("application/json")
+        return Told(said.status, headers, str(sorted(answer.json())) if is_json else said.body)
     return said
 
 
@@ -148,7 +150,15 @@ def test_the_log_of_a_stranger_holds_nothing_of_the_victims(stage: Stage, path: 
                     continue
                 said = next(answer.iter_text()) if "stream" in path else answer.read().decode()
             for hidden in stage.hidden:
-                assert hidden not in said, name
+                assert hidden not in without_own_exports(said), name
+
+
+def without_own_exports(said: str) -> str:
+    """Entries, as a stream or as a list, without those of exports: they quote by what whoever exported has filtered."""
+    if said.startswith("{"):
+        items = [item for item in json.loads(said)["items"] if item["event"] != "audit.exported"]
+        return json.dumps(items, ensure_ascii=False)
+    return "\n\n".join(part for part in said.split("\n\n") if "audit.exported" not in part)
 
 
 def test_naming_the_victims_tenant_is_as_naming_one_that_never_was(stage: Stage) -> None:
