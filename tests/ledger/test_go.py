@@ -20,6 +20,7 @@ from vaultctl.client.bundles import export_bundle
 from vaultctl.client.embedded import EmbeddedAdapter
 from vaultctl.client.vault import Vault
 from vaultctl.domain import requests as ask
+from vaultctl.domain.records import Role
 from vaultctl.engine.dispatch import Call
 
 HERE = Path(__file__).parent
@@ -98,7 +99,7 @@ def test_tessera_verifies_a_bundle_and_the_log_of_a_server(exported: Exported, t
 
     assert verified(exported.bundle.as_uri())
     assert not verified(exported.changed("checkpoint").as_uri())  # on other changes it may wait for ever
-    admin = exported.crowd.mint(agent=None, email="a@example.com", role="admin", credentials=()).secret.reveal()
+    admin = exported.crowd.mint(agent=None, email="a@example.com", role=Role.ADMIN, credentials=()).secret.reveal()
     exported.size = exported.vault.audit_log.checkpoint().size
     with running_server(exported.crowd.door.engine, exported.crowd.door.store) as server:
         assert verified(f"{server.url}/v1/audit", f"--bearer_token={admin}")
