@@ -452,6 +452,14 @@ class AsyncAuditLog(_Noun):
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
         return await self._adapter.perform(ask.CreateCheckpoint())
 
+    async def newest_checkpoint(self) -> LogCheckpoint:
+        """The newest checkpoint that there is; unlike :meth:`checkpoint` this makes none.
+
+        Raises:
+            NotFound: There is none yet.
+        """
+        return await self._adapter.perform(ask.GetCheckpoint())
+
     async def begin_export(
         self,
         filter: Mapping[str, str] | None = None,

@@ -43,6 +43,17 @@ def check_base_url(text: str) -> str:
     return f"{parts.scheme}://{host}{port}{prefix}"
 
 
+def is_protected(url: str) -> bool:
+    """Whether what is sent to ``url`` is not shown to the network: it is HTTPS, or HTTP on a loopback address."""
+    parts = _split(url)
+    host = None if parts is None or not parts.hostname else _host(parts.hostname)
+    return parts is not None and host is not None and (parts.scheme == "https" or _is_local(parts.scheme, host))
+
+
+def _is_local(scheme: str, host: str) -> bool:
+    return scheme == "http" and _is_loopback(host)
+
+
 def _split(text: str) -> SplitResult | None:
     if not _VISIBLE.fullmatch(text):  # `urlsplit` would drop some of what is not
         return None

@@ -582,6 +582,14 @@ class AuditLog(_Noun):
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
         return self._adapter.perform(ask.CreateCheckpoint())
 
+    def newest_checkpoint(self) -> LogCheckpoint:
+        """The newest checkpoint that there is; unlike :meth:`checkpoint` this makes none.
+
+        Raises:
+            NotFound: There is none yet.
+        """
+        return self._adapter.perform(ask.GetCheckpoint())
+
     def begin_export(
         self,
         filter: Mapping[str, str] | None = None,
