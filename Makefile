@@ -28,7 +28,7 @@ lint: $(VENV)/.dev ## style, types and layers
 bench: $(VENV)/.dev ## measure the budgets, as ratios within this run; ARGS="--entries 10000000" for the largest log
 	@$(BIN)/python tests/bench/bench.py $(ARGS)
 
-completions: $(VENV)/.runtime ## generate the shell completions anew
+completions: $(VENV)/.runtime ## generate the shell completions and manual pages anew
 	@$(BIN)/python -m vaultctl.cli.completions completions
 
 clean: ## remove what make made

@@ -31,6 +31,7 @@ def completed_by(shell: str, script: str) -> list[str]:
 def test_what_is_generated_is_current() -> None:
     stale = [path for path, text in generated(FOLDER).items() if not path.exists() or path.read_text() != text]
     assert not stale, "run: make completions"
+    assert set(FOLDER.rglob("*.*")) | {FOLDER / "_vaultctl"} <= set(generated(FOLDER)), "run: make completions"
 
 
 def words(line: str) -> list[str]:

@@ -131,7 +131,8 @@ class _Form:
         pieces: list[str] = super().collect_usage_pieces(ctx)  # type: ignore[misc]
         return [piece.strip("{}") for piece in pieces]
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
+    def sections(self, ctx: Any) -> dict[str, list[tuple[str, str]]]:
+        """Arguments and options as they are written, and what they mean."""
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Global options": []}
         for param in self.get_params(ctx):  # type: ignore[attr-defined]
             if record := param.get_help_record(ctx):
@@ -140,7 +141,10 @@ class _Form:
                 else:
                     title = "Global options" if isinstance(param, GlobalOption) else "Options"
                 sections[title].append(record)
-        for title, records in sections.items():
+        return sections
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        for title, records in self.sections(ctx).items():
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)

@@ -269,13 +269,16 @@ def _line(candidate: Candidate, shell: str) -> str:
 
 
 def generated(folder: "Path") -> dict["Path", str]:
-    """What the generated files have to hold: the scripts, in ``folder``, and the list of commands."""
+    """What the generated files have to hold: the scripts, in ``folder``, manual pages, and the list of commands."""
     from pathlib import Path
 
     from vaultctl.cli.app import root
+    from vaultctl.cli.man_pages import man_pages
 
+    command = root()
     scripts = {folder / SCRIPT_NAMES[shell]: script for shell, script in SCRIPTS.items()}
-    return scripts | {Path(COMMANDS_FILE): json.dumps(_described(root(), None), indent=1) + "\n"}
+    pages = {folder / "man" / name: page for name, page in man_pages(command).items()}
+    return scripts | pages | {Path(COMMANDS_FILE): json.dumps(_described(command, None), indent=1) + "\n"}
 
 
 def _described(command: Any, parent: Any) -> dict[str, Any]:
@@ -311,5 +314,10 @@ def _completed(parameter: Any, context: Any) -> list[str]:
 if __name__ == "__main__":
     from pathlib import Path
 
-    for path, text in generated(Path(sys.argv[1])).items():
+    wanted = generated(Path(sys.argv[1]))
+    for path in Path(sys.argv[1], "man").glob("*.1"):
+        if path not in wanted:
+            path.unlink()
+    for path, text in wanted.items():
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
