@@ -130,6 +130,7 @@ class TestNames:
         assert candidates(["token", "show"], "tok_") == [(kept, "a")]
         lease = cli.ok("lease", "create", "shopify-api-key", "-o", "json").json["id"]
         assert candidates(["lease", "renew"], "") == [(lease, "shopify-api-key")]
+        assert candidates(["lease", "revoke", "lease_1", "lease_2"], "") == [(lease, "shopify-api-key")]
 
     def test_of_people_and_profiles(self, stocked: Path, cli: Cli) -> None:
         cli.ok("team", "invite", "bob@example.com", "--role", "user")
@@ -175,6 +176,12 @@ class TestNames:
             connection.execute("BEGIN EXCLUSIVE")
             assert words("credential show o") == ["orders-db"]
         asked = {"_VAULTCTL_COMPLETE": "complete_bash", "COMP_WORDS": "vaultctl\ncredential\nshow\n", "COMP_CWORD": "3"}
+        settings = stocked / "config.json"
+        good = settings.read_text()
+        for damaged in ("[]", "{", '{"database": 1, "tenant": []}', "[" * 9999):
+            settings.write_text(damaged)
+            assert cli.ok(**asked) == (ExitStatus.DONE, "", "")
+        settings.write_text(good)
         database.write_bytes(b"no database")
         assert cli.ok(**asked) == (ExitStatus.DONE, "", "")
         database.unlink()

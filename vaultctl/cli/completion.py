@@ -40,9 +40,8 @@ def install(
     if not dry_run:
         setup.carry_out()
     for path in missing:
-        verb = "write" if path == setup.script else "add a line to"
-        done = "Wrote" if path == setup.script else "Added a line to"
-        run.tell(f"Would {verb} {path}." if dry_run else f"{done} {path}.")
+        would, done = ("write", "Wrote") if path == setup.script else ("add a line to", "Added a line to")
+        run.tell(f"Would {would} {path}." if dry_run else f"{done} {path}.")
     if not missing:
         run.tell(f"The completions for {setup.shell} are installed and current.")
     if dry_run:

@@ -197,7 +197,7 @@ def candidates(before: list[str], incomplete: str) -> list[Candidate]:
             return []
         found = [Candidate(name, below["help"]) for name, below in command["commands"].items()]
         return [c for c in found if c.word.startswith(incomplete)]
-    awaiting = command["arguments"][arguments:]
+    awaiting = command["arguments"][arguments:] or (command["arguments"][-1:] if command["goesOn"] else [])
     return _starting(awaiting[0] if awaiting else [], incomplete, given)
 
 
@@ -300,6 +300,7 @@ def _described(command: Any, parent: Any) -> dict[str, Any]:
             if parameter.param_type_name == "option"
         ],
         "arguments": [_completed(p, context) for p in parameters if p.param_type_name == "argument"],
+        "goesOn": any(p.param_type_name == "argument" and p.nargs == -1 for p in parameters),
         "commands": {name: _described(command.get_command(context, name), context) for name in names},
     }
 

@@ -26,6 +26,14 @@ from vaultctl.store.sqlite import system_clock
 _SKEW_MICROS = 60 * SECOND
 _MOST_NAMED = 5
 
+_MOVE = "Where a keyring answers: vaultctl root-key move --to keyring. Else --to passphrase."
+
+_KEPT = {
+    "keyring": "The root key is in the OS keyring, which answers.",
+    "file": "The root key is in a file, and in no keyring: your other processes can read it.",
+    "passphrase": "The root key is in a file, sealed under a passphrase.",
+}
+
 
 def diagnose(
     *,
@@ -91,7 +99,7 @@ def _root_key(place: Home, settings: Settings) -> Iterator[Finding]:
     for text in problems:
         yield Finding(check="root key", level="problem", message=text)
     if not problems:
-        yield Finding(check="root key", level="ok", message=f"The root key is kept by: {provider}.")
+        yield Finding(check="root key", level="ok", message=_KEPT[provider], hint=_MOVE if provider == "file" else None)
 
 
 def _database(

@@ -7,7 +7,6 @@ there are none, since they would not be what that token sees.
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from vaultctl.client import contexts, private_files
 from vaultctl.client.database import named_database
@@ -53,7 +52,7 @@ def known_names(
             noted = _settings(home)
             path = named_database(home, database, noted.get("database"), environ).path
             tenant = tenant or environ.get("VAULT_TENANT") or noted.get("tenant")
-            if path is None or not isinstance(tenant, str):
+            if path is None or tenant is None:
                 return []
             from vaultctl.store.names import names
 
@@ -63,11 +62,13 @@ def known_names(
         return []
 
 
-def _settings(home: Home) -> dict[str, Any]:
+def _settings(home: Home) -> dict[str, str]:
     """What ``init`` noted, read without what decodes and judges it in earnest; empty where it can't be read."""
     try:
         with open(home.settings_path, "rb", opener=private_files.without_waiting) as file:
             noted = json.loads(file.read(_LONGEST_FILE))
     except (OSError, ValueError, RecursionError):
         return {}
-    return noted if isinstance(noted, dict) else {}
+    if not isinstance(noted, dict):
+        return {}
+    return {name: value for name, value in noted.items() if isinstance(value, str)}
