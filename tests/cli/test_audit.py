@@ -147,3 +147,15 @@ def test_an_unknown_field_or_event_is_a_usage_error(filters: list[str], home: Pa
 def test_an_agent_reads_the_trail_of_its_own_session_only(session: str, cli: Cli, mint: Any) -> None:
     token = mint(agent="other-agent")
     assert cli("audit", "--session", session, VAULT_TOKEN=token).status == ExitStatus.NOT_ALLOWED
+
+
+def test_who_had_a_credential_at_a_moment(stocked: Path, cli: Cli) -> None:
+    lease = cli.ok("lease", "create", "shopify-api-key", "--purpose", "Deploying", "-o", "json").json
+    cli.ok("lease", "revoke", lease["id"], "--yes")
+    argv = ("audit", "--credential", "shopify-api-key", "--at")
+    (held,) = cli.ok(*argv, lease["issuedAt"], "-o", "json").json
+    assert (held["id"], held["identity"]["purpose"], held["state"]) == (lease["id"], "Deploying", "revoked")
+    assert "Deploying" in cli.ok(*argv, lease["issuedAt"]).out
+    assert cli.ok(*argv, "2020-01-01", "-o", "json").json == []
+    for wrong in (["--at", "1h"], [*argv[1:], "1h", "--event", "lease.created"], [*argv[1:], "1h", "--follow"]):
+        assert cli("audit", *wrong).status == ExitStatus.USAGE

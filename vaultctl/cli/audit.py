@@ -19,6 +19,7 @@ from vaultctl.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from vaultctl.client import Vault
     from vaultctl.domain.records import AuditEntry
@@ -67,6 +68,7 @@ app = typer_app(
     (
         "vaultctl audit --session cortex_sess_abc123",
         "vaultctl audit --agent deploy-agent --event lease.denied --since 24h -o json",
+        "vaultctl audit --credential shopify-api-key --at 2h",
         "vaultctl audit --filter identity.name=deploy-agent --limit 0 -o csv",
     ),
     _Log,
@@ -85,6 +87,15 @@ def audit(
     since: entries.Since = None,
     until: entries.Until = None,
     filter: entries.Filter = None,
+    at: Annotated[
+        Any,
+        opt.option(
+            "--at",
+            metavar="TIME",
+            help="With --credential: who had it then, as the leases that were active.",
+            parser=entries.moment("time"),
+        ),
+    ] = None,
     limit: Annotated[
         Any, opt.option("--limit", metavar="N", help="The newest N; 100 if left out, 0 for all.", parser=opt.limit)
     ] = 100,
@@ -99,6 +110,9 @@ def audit(
     run = invocation(ctx)
     filters = entries.filters(agent, session, credential, event, lease, since, until, filter)
     columns = [c for c in COLUMNS if not (c.title == "session" and session)]
+    if at is not None:
+        _show_holders(run, at, agent, session, credential, limit, follow or event or lease or since or until or filter)
+        return
     with run.vault() as vault:
         if follow:
             _follow(run, vault, columns, filters, limit)
@@ -107,6 +121,33 @@ def audit(
     from vaultctl.domain.records import AuditEntry
 
     output.many(run, found, AuditEntry, columns, lambda e: e.id)
+
+
+def _show_holders(
+    run: Invocation,
+    at: "datetime",
+    agent: str | None,
+    session: str | None,
+    credential: str | None,
+    limit: int,
+    others: object,
+) -> None:
+    """The leases of a credential that were active at a moment.
+
+    Raises:
+        InvalidInput: No credential is named, or something that is about entries.
+    """
+    if credential is None or others:
+        raise InvalidInput(
+            "--at is about the leases of a credential.",
+            hint="With it go --credential, --agent, --session and --limit.",
+        )
+    from vaultctl.cli.lease import HOLDERS
+    from vaultctl.domain.records import Lease
+
+    with run.vault() as vault:
+        held = vault.leases.list(credential=credential, agent=agent, session=session, active_at=at, limit=limit or None)
+    output.many(run, held, Lease, HOLDERS, lambda x: x.id)
 
 
 def _refuse_filters(ctx: typer.Context) -> None:

@@ -31,6 +31,17 @@ _LIST = [
     Column("session", lambda x: x.identity.session_id, detail=2),
 ]
 
+HOLDERS = [
+    Column("holder", lambda x: x.identity.label),
+    Column("session", lambda x: x.identity.session_id),
+    Column("purpose", lambda x: x.identity.purpose, wrap=24),
+    Column("from", lambda x: x.issued_at),
+    Column("until", lambda x: min(x.expires_at, x.ended_at or x.expires_at)),
+    Column("lease", lambda x: x.id, detail=1),
+    Column("state now", lambda x: x.state.value, style=_state_style, detail=2),
+]
+"""Who had a credential."""
+
 _ONE = [
     Column("id", lambda x: x.id),
     Column("credential", lambda x: x.credential_name),

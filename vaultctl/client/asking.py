@@ -130,6 +130,7 @@ def list_leases(
     token: str | None,
     state: LeaseState | str | None,
     limit: int | None,
+    active_at: datetime | None,
 ) -> ask.ListLeases:
     """The first request of ``leases.list``."""
     return ask.ListLeases(
@@ -138,6 +139,7 @@ def list_leases(
         credential_name=credential,
         token_id=token,
         state=_enum_or_none(LeaseState, state, "lease state"),
+        active_at=active_at,
         limit=page_size(limit),
     )
 

@@ -269,9 +269,10 @@ class AsyncLeases(_Noun):
         token: str | None = None,
         state: LeaseState | str | None = None,
         limit: int | None = None,
+        active_at: datetime | None = None,
     ) -> "builtins.list[Lease]":
         """Leases within reach, newest first: a session's, an agent's or a human's own, for managers the tenant's."""
-        return await self._all(asking.list_leases(agent, session, credential, token, state, limit), limit)
+        return await self._all(asking.list_leases(agent, session, credential, token, state, limit, active_at), limit)
 
     async def get(self, id: str) -> Lease:
         """One lease."""

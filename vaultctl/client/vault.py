@@ -322,9 +322,13 @@ class Leases(_Noun):
         token: str | None = None,
         state: LeaseState | str | None = None,
         limit: int | None = None,
+        active_at: datetime | None = None,
     ) -> "builtins.list[Lease]":
-        """Leases within reach, newest first: a session's, an agent's or a human's own, for managers the tenant's."""
-        return self._all(asking.list_leases(agent, session, credential, token, state, limit), limit)
+        """Leases within reach, newest first: a session's, an agent's or a human's own, for managers the tenant's.
+
+        With ``active_at`` only those that were active at that moment, whatever became of them; it needs ``credential``.
+        """
+        return self._all(asking.list_leases(agent, session, credential, token, state, limit, active_at), limit)
 
     def get(self, id: str) -> Lease:
         """One lease."""

@@ -165,6 +165,8 @@ class ListLeases(Request[Page[Lease]]):
     credential_name: str | None = None
     token_id: str | None = None
     state: LeaseState | None = None
+    active_at: Moment | None = None
+    """Only those that were active at that moment, whatever became of them. Needs a ``credential_name``."""
     limit: int = PAGE_SIZE
     cursor: str | None = None
 

@@ -173,9 +173,14 @@ def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Pag
             conditions += [Where("state", "in", states), Where("expires_at", "<=", tx.now)]
         case LeaseState.REVOKED:  # also those whose session has fallen silent
             conditions.append(Where("state", "in", (LeaseState.REVOKED.value, LeaseState.ACTIVE.value)))
+    at = None if request.active_at is None else to_micros(request.active_at)
+    if at is not None:
+        conditions += _active_at(tx, caller, request.credential_name, at)
     liveness = _Liveness(tx)
 
     def keep(row: LeaseRow) -> bool:
+        if at is not None and row.ended_at is not None and row.ended_at <= at:
+            return False
         return request.state is None or liveness.state(row) is request.state
 
     def fetch(before: tuple[str | int, ...] | None, count: int) -> list[LeaseRow]:
@@ -351,6 +356,21 @@ class _Liveness:
             session = self._tx.get(SessionRow, tenant, session_id)
             self._sessions[session_id] = session is not None and session_is_live(session, self._tx.now)
         return self._sessions[session_id]
+
+
+def _active_at(tx: Transaction, caller: Caller, credential_name: str | None, at: int) -> list[Where]:
+    """The leases that could be active at a moment, but for those that were ended before they expired.
+
+    Of a credential only those count that began no longer before it than the longest lease that there is of it.
+    """
+    if credential_name is None:
+        raise InvalidInput("Of which credential the leases are is missing.", hint="Name it: --credential NAME")
+    if at > tx.now:
+        raise InvalidInput("What will be active then nobody knows yet.", hint="Name a moment that has passed.")
+    of_credential = Where("tenant", "=", caller.tenant), Where("credential_name", "=", credential_name)
+    longest = tx.find(LeaseRow, *of_credential, order="max_expires_at - issued_at", descending=True, limit=1)
+    earliest = at - (longest[0].max_expires_at - longest[0].issued_at) if longest else at
+    return [Where("issued_at", ">=", earliest), Where("issued_at", "<=", at), Where("expires_at", ">", at)]
 
 
 def _reach(caller: Caller) -> list[Where]:

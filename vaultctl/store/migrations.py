@@ -257,4 +257,11 @@ MIGRATIONS: tuple[Migration, ...] = (
             )""",
         ),
     ),
+    Migration(
+        7,
+        (
+            # Whoever asks which leases were active at a moment looks back as far as the longest of them.
+            "CREATE INDEX leases_by_length ON leases (tenant, credential_name, (max_expires_at - issued_at))",
+        ),
+    ),
 )
