@@ -125,6 +125,15 @@ def test_a_secret_in_the_wrong_place_is_not_quoted(argv: list[str], home: Path, 
     assert CANARY not in (result.out + result.err).lower()
 
 
+def test_a_value_that_is_nearly_one_is_2_and_the_near_one_is_suggested(home: Path, cli: Cli) -> None:
+    result = cli("audit", "--event", "lease.create")
+    says(
+        result, ExitStatus.USAGE, "There is no such event.", "Did you mean lease.created? One of: credential.created, "
+    )
+    says(cli("lease", "list", "--state", "gone"), ExitStatus.USAGE, "There is no such lease state.", "hint: One of: ")
+    says(cli("lease", "list", "--state", CANARY * 9999), ExitStatus.USAGE, "There is no such", "One of: active")
+
+
 def test_a_malformed_database_url_is_2(home: Path, cli: Cli) -> None:
     result = cli("credential", "create", "db", "--type", "database-url", stdin="localhost:5432")
     says(result, ExitStatus.USAGE, "not a database URL", "scheme://")

@@ -1,16 +1,9 @@
-"""What scripts depend on: the same script says the same on the vault itself and at its server; each exit status."""
+"""What scripts depend on: the same commands say the same on the vault itself and at its server."""
 
-import os
 import re
-import sqlite3
-import subprocess
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
-import pytest
-
-from tests.cli.conftest import API_KEY, PATIENCE, VAULTCTL, Cli
+from tests.cli.conftest import API_KEY, Cli
 from tests.cli.serving import serving
 from vaultctl.domain.errors import ExitStatus
 
@@ -105,48 +98,3 @@ def test_a_day_says_the_same_on_the_vault_itself_and_at_a_server(cli: Cli, tmp_p
         away = str(tmp_path / "away")
         there = play(cli, VAULTCTL_HOME=away, VAULT_TOKEN=tokens[1], VAULT_BASE_URL=server.base_url)
     assert [pair for pair in zip(here, there, strict=True) if pair[0] != pair[1]] == []
-
-
-class TestExitStatuses:
-    """Each that is documented, produced once."""
-
-    @pytest.fixture
-    def produce(self, stocked: Path, cli: Cli, mint: Callable[..., str]) -> Callable[[ExitStatus], int]:
-        def interfered() -> int:
-            with closing(sqlite3.connect(stocked / "vault.db")) as connection, connection:
-                connection.execute("CREATE TRIGGER theirs AFTER INSERT ON leases BEGIN DELETE FROM entries; END")
-            return cli("lease", "create", "shopify-api-key").status
-
-        def on_a_full_disk() -> int:
-            with open("/dev/full", "w") as full:
-                return subprocess.run(
-                    [VAULTCTL, "--version"], stdout=full, stderr=subprocess.DEVNULL, timeout=PATIENCE
-                ).returncode
-
-        ways: dict[ExitStatus, Callable[[], int]] = {
-            ExitStatus.DONE: lambda: cli("credential", "list").status,
-            ExitStatus.UNEXPECTED: on_a_full_disk,
-            ExitStatus.USAGE: lambda: cli("credential", "list", "--nonsense").status,
-            ExitStatus.NOT_AUTHENTICATED: lambda: cli("credential", "list", VAULT_TOKEN="").status,
-            ExitStatus.NOT_ALLOWED: lambda: (
-                cli(
-                    "credential",
-                    "revoke",
-                    "orders-db",
-                    "--yes",
-                    VAULT_TOKEN=mint(human="eve@example.com", role="viewer"),
-                ).status
-            ),
-            ExitStatus.NOT_FOUND: lambda: cli("credential", "show", "absent").status,
-            ExitStatus.CONFLICT: lambda: (
-                cli("context", "add", "embedded", "--base-url", "https://v.example.com").status
-            ),
-            ExitStatus.UNAVAILABLE: lambda: cli("credential", "list", VAULTCTL_HOME=os.fspath(stocked / "none")).status,
-            ExitStatus.VERIFICATION_FAILED: interfered,
-            ExitStatus.INTERRUPTED: lambda: cli("credential", "delete", "orders-db", stdin="n\n", terminal=True).status,
-        }
-        return lambda status: ways[status]()
-
-    @pytest.mark.parametrize("status", ExitStatus)
-    def test_is_produced(self, status: ExitStatus, produce: Callable[[ExitStatus], int]) -> None:
-        assert produce(status) == status

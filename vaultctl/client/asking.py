@@ -320,5 +320,13 @@ def _enum(kind: type[E], value: str, what: str) -> E:
     for member in kind:  # the enumeration's own error would quote the value
         if member.value == value:
             return member
-    known = ", ".join(member.value for member in kind)
-    raise InvalidInput(f"There is no such {what}.", hint=f"One of: {known}.")
+    from difflib import get_close_matches
+
+    known = [str(member.value) for member in kind]
+    near = get_close_matches(value[:_LONGEST_VALUE], known, n=1)
+    meant = f"Did you mean {near[0]}? " if near else ""
+    raise InvalidInput(f"There is no such {what}.", hint=f"{meant}One of: {', '.join(known)}.")
+
+
+_LONGEST_VALUE = 64
+"""Characters of a word that are compared with those that are known."""
