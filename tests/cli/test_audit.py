@@ -159,3 +159,12 @@ def test_who_had_a_credential_at_a_moment(stocked: Path, cli: Cli) -> None:
     assert cli.ok(*argv, "2020-01-01", "-o", "json").json == []
     for wrong in (["--at", "1h"], [*argv[1:], "1h", "--event", "lease.created"], [*argv[1:], "1h", "--follow"]):
         assert cli("audit", *wrong).status == ExitStatus.USAGE
+
+
+def test_counts_have_bars_on_a_terminal_only(stocked: Path, cli: Cli) -> None:
+    found = cli.ok("audit", "stats", "-o", "json").json
+    assert {"name": "credential.created", "entries": 2} in found
+    assert cli.ok("audit", "stats", "--by", "credential", "-o", "csv").lines[0] == "name,entries"
+    assert "####" in cli.ok("audit", "stats", terminal=True).out
+    assert "#" not in cli.ok("audit", "stats", "--by", "day").out
+    assert cli("audit", "stats", "--by", "color").status == ExitStatus.USAGE

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "export": ("vaultctl.cli.export", "Entries as a file, or as a bundle that proves itself anywhere."),
     "checkpoint": ("vaultctl.cli.checkpoint", "A signed checkpoint of the log, to keep elsewhere."),
+    "stats": ("vaultctl.cli.stats", "How much there is, by agent, credential, event or day."),
     "verify": ("vaultctl.cli.verify", "Prove that nothing in the log was changed, removed or inserted."),
     "watch": ("vaultctl.cli.watch", "Follow the log from elsewhere, and alarm if it was rewritten or cut off."),
 }

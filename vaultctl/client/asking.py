@@ -6,7 +6,7 @@ What an argument means, and what is wrong with one, is decided here once for bot
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from msgspec import UNSET, UnsetType
 
@@ -31,6 +31,7 @@ from vaultctl.domain.secrets import Secret
 E = TypeVar("E", bound=StrEnum)
 AnyDuration = str | timedelta
 
+_COUNTED = ("agent", "credential", "event", "day")
 _FILTER_FIELDS = {
     "identity.type": "identity_type",
     "identity.name": "identity_name",
@@ -236,6 +237,14 @@ def query_audit(
             raise InvalidInput(f"{key} is asked for twice, with two values.", hint="Name it once.")
         fields[field] = value
     return ask.QueryAudit(**fields, events=tuple(wanted))
+
+
+def count_audit(by: str, request: ask.QueryAudit) -> ask.CountAudit:
+    """The request of ``audit_log.stats``, about the entries that ``request`` means."""
+    if by not in _COUNTED:
+        raise InvalidInput("Entries are not counted by that.", hint=f"By one of: {', '.join(_COUNTED)}.")
+    names = [name for name in ask.CountAudit.__struct_fields__ if name != "by"]
+    return ask.CountAudit(by=cast("Any", by), **{name: getattr(request, name) for name in names})
 
 
 def begin_export(request: ask.QueryAudit, format: ExportFormat | str) -> ask.BeginExport:

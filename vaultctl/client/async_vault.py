@@ -25,6 +25,7 @@ from vaultctl.client.issued import IssuedHandle
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError
 from vaultctl.domain.records import (
+    AuditCount,
     AuditEntry,
     Credential,
     CredentialType,
@@ -452,6 +453,25 @@ class AsyncAuditLog(_Noun):
     async def checkpoint(self) -> LogCheckpoint:
         """A signed checkpoint over all entries that there are; one kept elsewhere proves them later."""
         return await self._adapter.perform(ask.CreateCheckpoint())
+
+    async def stats(
+        self,
+        by: str,
+        *,
+        agent: str | None = None,
+        session: str | None = None,
+        credential: str | None = None,
+        lease: str | None = None,
+        events: Sequence[Event | str] = (),
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[AuditCount]:
+        """How many entries there are by ``agent``, ``credential``, ``event`` or ``day``: most first, days in order.
+
+        Needs the role admin. What narrows them is as for :meth:`query`.
+        """
+        request = asking.query_audit(None, agent, session, credential, lease, events, since, until)
+        return list((await self._adapter.perform(asking.count_audit(by, request))).items)
 
     async def newest_checkpoint(self) -> LogCheckpoint:
         """The newest checkpoint that there is; unlike :meth:`checkpoint` this makes none.

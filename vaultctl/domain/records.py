@@ -347,6 +347,20 @@ class AuditEntry(Record):
     lease_id: str | None = None
 
 
+class AuditCount(Record):
+    """How many entries of the audit log have something in common."""
+
+    name: str | None
+    """The agent, credential, event or day (in UTC); None for the entries that are about none."""
+    entries: int
+
+
+class AuditCounts(Record, omit_defaults=False):
+    """Entries of the audit log, counted: most first, days in their order."""
+
+    items: tuple[AuditCount, ...]
+
+
 class LogCheckpoint(Record):
     """A signed statement of how long a tenant's audit log is, and of the root of the Merkle tree over it.
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.records import (
     AllowedIdentity,
+    AuditCounts,
     AuditEntry,
     Credential,
     CredentialType,
@@ -316,6 +317,19 @@ class QueryAudit(AuditQuestion[Page[AuditEntry]]):
     cursor: str | None = None
     """Of the page before: the entries that come before it in the log."""
     limit: int = PAGE_SIZE
+
+
+class CountAudit(Request[AuditCounts]):
+    """How many entries there are of each agent, credential, event or day."""
+
+    by: Literal["agent", "credential", "event", "day"]
+    agent: str | None = None
+    session_id: str | None = None
+    credential_name: str | None = None
+    lease_id: str | None = None
+    events: tuple[Event, ...] = ()
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class BeginExport(AuditQuestion[LogCheckpoint]):

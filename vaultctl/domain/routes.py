@@ -98,6 +98,7 @@ ROUTES: dict[type[ask.Request[Any]], Route] = {
         identityEmail="identity.email",
         identitySessionId="identity.sessionId",
     ),
+    ask.CountAudit: _route("GET", "/audit/stats", records.AuditCounts, events="event"),
     ask.GetCheckpoint: _route("GET", "/audit/checkpoint", records.LogCheckpoint)._replace(text="note"),
     ask.CreateCheckpoint: _route("POST", "/audit/checkpoint", records.LogCheckpoint),
     ask.BeginExport: _route("POST", "/audit/export", records.LogCheckpoint),

@@ -8,7 +8,7 @@ import base64
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import NotAllowed, NotFound
-from vaultctl.domain.records import LogCheckpoint
+from vaultctl.domain.records import LogCheckpoint, Role
 from vaultctl.domain.rules import Caller, Refusal
 from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
@@ -35,6 +35,14 @@ def refuse_agents(caller: Caller) -> None:
     if caller.is_agent:
         not_own = NotAllowed("An agent reads the audit trail of its own session only.", hint="Name your own session.")
         refuse_if(caller, Refusal("humans-only", not_own))
+
+
+def require_admin(caller: Caller) -> None:
+    """Refuse whoever may not read the entries of the whole log."""
+    refuse_agents(caller)
+    if caller.role is not Role.ADMIN:
+        needs_admin = NotAllowed("Reading the audit log needs the role admin.", hint="Ask an admin of the tenant.")
+        refuse_if(caller, Refusal("role", needs_admin))
 
 
 def newest_checkpoint(tx: Transaction, tenant: str) -> LogCheckpoint:

@@ -85,6 +85,7 @@ OPERATIONS: dict[type[ask.Request[Any]], Operation] = {
     ask.EndSession: Operation("session.end", "sessions", "end_session", writes=True),
     ask.TouchSession: Operation("session.touch", "sessions", "touch_session", writes=True),
     ask.QueryAudit: Operation("audit.query", "audit", "query_audit", writes=False, of_vault=True),
+    ask.CountAudit: Operation("audit.stats", "counting", "count_audit", writes=False, of_vault=True),
     ask.GetCheckpoint: Operation("audit.checkpoint", "checkpoints", "get_checkpoint", writes=False, of_vault=True),
     ask.CreateCheckpoint: Operation("audit.checkpoint", "checkpoints", "create_checkpoint", writes=True, of_vault=True),
     ask.VerifyLog: Operation("audit.verify", "verification", "verify_log", writes=False, of_vault=True, by_clock=True),

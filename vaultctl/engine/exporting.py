@@ -10,13 +10,12 @@ from typing import Any
 import msgspec
 
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import Conflict, NotAllowed, NotFound, VerificationFailed
-from vaultctl.domain.records import Event, LogCheckpoint, Role
-from vaultctl.domain.rules import Caller, Refusal
+from vaultctl.domain.errors import Conflict, NotFound, VerificationFailed
+from vaultctl.domain.records import Event, LogCheckpoint
+from vaultctl.domain.rules import Caller
 from vaultctl.domain.text import check_free_text
-from vaultctl.engine.checkpoints import newest_checkpoint, refuse_agents, shown_checkpoint
+from vaultctl.engine.checkpoints import newest_checkpoint, refuse_agents, require_admin, shown_checkpoint
 from vaultctl.engine.free_text import refuse_disclosure
-from vaultctl.engine.refusals import refuse_if
 from vaultctl.engine.transaction import Transaction
 from vaultctl.ledger.merkle import HASH_BYTES, leaf_hash
 from vaultctl.ledger.tiles import TILE_WIDTH, Tile, encode_bundle, is_in_tree, parse_path
@@ -26,7 +25,7 @@ from vaultctl.store.rows import CheckpointRow, EntryRow, LogRow, TileRow
 
 def begin_export(tx: Transaction, caller: Caller, request: ask.BeginExport) -> LogCheckpoint:
     """The checkpoint over the entries that may leave now: all that were committed before."""
-    _require_admin(caller)
+    require_admin(caller)
     filters = _filters(request)
     texts = [text for text in filters.values() if isinstance(text, str)]
     for text in texts:
@@ -41,7 +40,7 @@ def begin_export(tx: Transaction, caller: Caller, request: ask.BeginExport) -> L
 
 def checkpoint_of_export(tx: Transaction, caller: Caller, size: int) -> LogCheckpoint:
     """The answer to an export that was announced already."""
-    _require_admin(caller)
+    require_admin(caller)
     rows = tx.find(CheckpointRow, Where("tenant", "=", caller.tenant), Where("size", "=", size), limit=1)
     if not rows:
         raise Conflict("The checkpoint of that export is not there any more.", hint="Find out: vaultctl audit verify")
@@ -53,7 +52,7 @@ def get_tile(tx: Transaction, caller: Caller, request: ask.GetTile) -> bytes:
     refuse_agents(caller)
     tile = parse_path(f"tile/{request.path}")
     if tile is not None and tile.level is None:
-        _require_admin(caller)
+        require_admin(caller)
     log = tx.get(LogRow, caller.tenant)
     if tile is None or log is None or not is_in_tree(tile, log.size):
         raise NotFound(
@@ -94,10 +93,3 @@ def _filters(request: ask.BeginExport) -> dict[str, Any]:
     if request.events:
         filters["events"] = sorted({event.value for event in request.events})
     return filters
-
-
-def _require_admin(caller: Caller) -> None:
-    refuse_agents(caller)
-    if caller.role is not Role.ADMIN:
-        needs_admin = NotAllowed("Reading the audit log needs the role admin.", hint="Ask an admin of the tenant.")
-        refuse_if(caller, Refusal("role", needs_admin))

@@ -185,6 +185,10 @@ class Transaction:
         """How many rows meet all conditions."""
         return self._store.count(row_type, *conditions)
 
+    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
+        """How many rows that meet all conditions have each value of a column."""
+        return self._store.count_by(row_type, column, *conditions)
+
     def insert(self, row: R) -> R:
         """Add a row; answers it as stored."""
         row = self._signed(row)

@@ -71,6 +71,10 @@ class StoreTransaction(Protocol):
         """How many rows meet all conditions."""
         ...
 
+    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
+        """How many rows that meet all conditions have each value of a column."""
+        ...
+
     def insert(self, row: Row) -> None:
         """Add a row. It is sent when its table is read, or before the commit; only then can it be refused."""
         ...

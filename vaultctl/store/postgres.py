@@ -431,6 +431,11 @@ class PostgresTransaction:
         clause, parameters = statements.where(conditions, "%s")
         return int(_first(self._read(row_type, f"SELECT count(*) FROM {row_type.table}{clause}", parameters)))
 
+    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
+        """How many rows that meet all conditions have each value of a column."""
+        sql, parameters = statements.count_by(row_type, column, conditions, "%s")
+        return {value: int(count) for value, count in self._read(row_type, sql, parameters)}
+
     def insert(self, row: Row) -> None:
         """Add a row."""
         self._pending.add(row)

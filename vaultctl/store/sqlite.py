@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from vaultctl.domain.errors import InvalidInput, VaultError, VaultMissing, VaultUnavailable, VerificationFailed
 from vaultctl.domain.times import SECOND
@@ -250,6 +251,12 @@ class SqliteTransaction:
         self._send(self._pending.of(row_type))
         clause, parameters = statements.where(conditions, "?")
         return int(self._connection.execute(f"SELECT count(*) FROM {row_type.table}{clause}", parameters).fetchone()[0])
+
+    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
+        """How many rows that meet all conditions have each value of a column."""
+        self._send(self._pending.of(row_type))
+        sql, parameters = statements.count_by(row_type, column, conditions, "?")
+        return dict(self._connection.execute(sql, parameters).fetchall())
 
     def insert(self, row: Row) -> None:
         """Add a row."""

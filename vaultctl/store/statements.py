@@ -65,6 +65,12 @@ def select(
     return sql, parameters
 
 
+def count_by(row_type: type[Row], column: str, conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
+    """Counts the rows that meet all conditions for each value of a column; the statement and its parameters."""
+    clause, parameters = where(conditions, mark)
+    return f"SELECT {column}, count(*) FROM {row_type.table}{clause} GROUP BY {column}", parameters
+
+
 def where(conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
     """A ``WHERE`` clause and its parameters; empty without conditions."""
     parts: list[str] = []
