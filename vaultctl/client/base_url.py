@@ -47,11 +47,9 @@ def is_protected(url: str) -> bool:
     """Whether what is sent to ``url`` is not shown to the network: it is HTTPS, or HTTP on a loopback address."""
     parts = _split(url)
     host = None if parts is None or not parts.hostname else _host(parts.hostname)
-    return parts is not None and host is not None and (parts.scheme == "https" or _is_local(parts.scheme, host))
-
-
-def _is_local(scheme: str, host: str) -> bool:
-    return scheme == "http" and _is_loopback(host)
+    if parts is None or host is None:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
 
 
 def _split(text: str) -> SplitResult | None:
