@@ -154,7 +154,8 @@ class _Pieces:
             if not path.is_file():  # a pipe would keep us for ever
                 return None
             with path.open("rb") as file:
-                return file.read(_MOST_BYTES + 1)
+                # No more is asked for than there is: the room for it would be taken each time.
+                return file.read(min(os.fstat(file.fileno()).st_size, _MOST_BYTES + 1))
         except FileNotFoundError:
             return None
         except OSError as error:
