@@ -80,6 +80,8 @@ OTHER_FIELDS: dict[str, Any] = {
     "after_seq": -1,
     "format": ask.ExportFormat.JSONL,
     "path": "entries/000.p/1",
+    "by": "event",
+    "active_at": None,
 }
 WITH_AN_IDENTIFIER: dict[type[ask.Request[Any]], tuple[str, ...]] = {
     ask.UpdateCredential: ("metadata", "max_lease_ttl", "allowed_identities"),
