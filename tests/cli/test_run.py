@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,13 @@ def test_what_nohup_ignores_the_command_ignores_too(stocked: Path) -> None:
 
 
 def test_a_command_that_stops_stops_us_and_goes_on_with_us(stocked: Path) -> None:
-    process = start("--", "sh", "-c", "kill -STOP $$; echo on again")
-    _, status = os.waitpid(process.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
+    # In a group of its own, as a shell has it: the kernel stops nobody whom no shell could continue (an orphaned group).
+    process = start("--", "sh", "-c", "kill -STOP $$; echo on again", process_group=0)
+    deadline = time.monotonic() + PATIENCE
+    while not (stopped := os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)):
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    assert stopped.si_status == signal.SIGTSTP
     process.send_signal(signal.SIGCONT)
     assert process.communicate(timeout=PATIENCE)[0] == "on again\n"
     assert process.returncode == 0
