@@ -159,16 +159,30 @@ def test_what_nohup_ignores_the_command_ignores_too(stocked: Path) -> None:
 
 
 def test_a_command_that_stops_stops_us_and_goes_on_with_us(stocked: Path) -> None:
-    # In a group of its own, as a shell has it: the kernel stops nobody whom no shell could continue (an orphaned group).
+    # In a group of its own, as in a shell: nobody is stopped in a group that no shell could continue (an orphaned one).
     process = start("--", "sh", "-c", "kill -STOP $$; echo on again", process_group=0)
+    wait_until_stopped(process)
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate(timeout=PATIENCE)[0] == "on again\n"
+    assert process.returncode == 0
+
+
+def test_a_command_that_has_stopped_can_be_told_to_end(stocked: Path, owner: Vault) -> None:
+    process = start(KEY, "--", "sh", "-c", "kill -STOP $$; echo on again", process_group=0)
+    wait_until_stopped(process)
+    process.terminate()
+    process.send_signal(signal.SIGCONT)  # the shell's, for vaultctl alone
+    assert process.communicate(timeout=PATIENCE)[0] == ""
+    assert process.returncode == 128 + signal.SIGTERM
+    assert_released(owner)
+
+
+def wait_until_stopped(process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + PATIENCE
     while not (stopped := os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)):
         assert time.monotonic() < deadline
         os.sched_yield()
     assert stopped.si_status == signal.SIGTSTP
-    process.send_signal(signal.SIGCONT)
-    assert process.communicate(timeout=PATIENCE)[0] == "on again\n"
-    assert process.returncode == 0
 
 
 def test_ctrl_c_reaches_the_command_once_and_its_answer_counts(stocked: Path, owner: Vault) -> None:

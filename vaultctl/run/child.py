@@ -134,11 +134,13 @@ class Child:
         Returns:
             Its exit status; 128 + N if the signal N ended it.
         """
+        is_stopped = False
         while True:
             number, by_terminal = _next_signal()
             if number == signal.SIGCHLD:
                 done, status = os.waitpid(self._pid, os.WNOHANG | os.WUNTRACED)
                 if done and os.WIFSTOPPED(status):
+                    is_stopped = True
                     os.kill(os.getpid(), signal.SIGTSTP)  # whoever continues us continues it
                 elif done:
                     code = os.waitstatus_to_exitcode(status)
@@ -148,6 +150,10 @@ class Child:
                 self._send(number)
             elif number == signal.SIGCONT or not by_terminal:
                 self._send(number)
+                if number == signal.SIGCONT:
+                    is_stopped = False
+                elif is_stopped and number in _STOPPING:  # which it would take only once somebody continues it
+                    self._send(signal.SIGCONT)
 
     def _send(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):  # it has become another user's
