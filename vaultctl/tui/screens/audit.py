@@ -28,7 +28,7 @@ class TrailInput(Input):
 
     def action_leave(self) -> None:
         """Back to the list."""
-        self.screen.query_one(EntryList).focus()
+        self.screen.set_focus(self.screen.query_one(EntryList))
 
 
 class AuditScreen(LiveScreen):
@@ -74,7 +74,7 @@ class AuditScreen(LiveScreen):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Use the filter."""
         if self._use(event.value):
-            self.query_one(EntryList).focus()
+            self.set_focus(self.query_one(EntryList))
 
     def on_line_list_at_edge(self, event: "LineList.AtEdge") -> None:
         """Older entries, or newer ones."""
@@ -86,7 +86,7 @@ class AuditScreen(LiveScreen):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        self.query_one(TrailInput).focus()
+        self.set_focus(self.query_one(TrailInput))
 
     def action_export(self) -> None:
         """Write all that matches to a file."""
@@ -107,7 +107,7 @@ class AuditScreen(LiveScreen):
             self._filter = TrailFilter.parse(text, datetime.fromtimestamp(self.now / 1_000_000, UTC))
         except InvalidInput as error:
             self.dashboard.tell_error(error)
-            self.query_one(TrailInput).focus()
+            self.set_focus(self.query_one(TrailInput))
             return False
         self._is_filtered = bool(self._filter.conditions)
         self._pages.use(Trail(self._filter))

@@ -21,6 +21,9 @@ class Confirm(ModalScreen[bool]):
     ]
     BINDING_GROUP_TITLE = "The question"
 
+    AUTO_FOCUS = "#no"
+    """Enter alone changes nothing."""
+
     def __init__(self, plan: Plan) -> None:
         super().__init__()
         self.plan = plan
@@ -33,10 +36,6 @@ class Confirm(ModalScreen[bool]):
             with Horizontal(classes="buttons"):
                 yield Button("No (n)", id="no")
                 yield Button(f"{self.plan.button} (y)", id="yes", variant="error")
-
-    def on_mount(self) -> None:
-        """Enter alone changes nothing."""
-        self.query_one("#no", Button).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """A button was chosen."""

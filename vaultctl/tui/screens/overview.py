@@ -30,9 +30,9 @@ class FilterInput(Input):
         self.action_leave()
 
     def action_leave(self) -> None:
-        """Back to the list."""
+        """Back to the list, which gets the keys first: a field that vanishes with the keys would take them along."""
+        self.screen.set_focus(self.screen.query_one("#leases"))
         self.display = bool(self.value)
-        self.screen.query_one("#leases").focus()
 
 
 class Overview(LeaseScreen):
@@ -104,7 +104,7 @@ class Overview(LeaseScreen):
         """Type a filter."""
         field = self.query_one(FilterInput)
         field.display = True
-        field.focus()
+        self.set_focus(field)
 
     def action_clear(self) -> None:
         """Take the filter away."""
@@ -127,4 +127,4 @@ class Overview(LeaseScreen):
     def action_other_list(self) -> None:
         """From the leases to the events and back."""
         table, stream = self.query_one(LeaseTable), self.query_one(EventStream)
-        (table if stream.has_focus else stream).focus()
+        self.set_focus(table if self.focused is stream else stream)
