@@ -33,14 +33,17 @@ Scenario = Callable[[Pilot[int]], Awaitable[None]]
 
 
 class Cable(Adapter):
-    """The way to the vault, which can be cut."""
+    """The way to the vault, which can be cut, and on which questions can be held up."""
 
     def __init__(self, vault: Vault) -> None:
         self._adapter = vault._adapter
         self.is_cut = False
+        self.is_open = threading.Event()
+        self.is_open.set()
         self._closed = threading.Event()
 
     def perform(self, request: ask.Request[Any]) -> Any:
+        self.is_open.wait(PATIENCE)
         if self.is_cut:
             raise VaultUnavailable("The vault does not answer.", hint="Look whether its server runs.")
         return self._adapter.perform(request)
@@ -50,6 +53,7 @@ class Cable(Adapter):
 
     def close(self) -> None:
         self._closed.set()
+        self.is_open.set()
         self._adapter.close()
 
 

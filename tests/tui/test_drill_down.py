@@ -1,13 +1,19 @@
 """From an agent to its sessions to an entry; a credential's holders; what a token reaches and did."""
 
+import threading
+
+import pytest
 from textual.pilot import Pilot
 
-from tests.tui.stage import Stage, dashboard_of, press, screen_text, shown_leases, until, until_shown
+from tests.tui.stage import PATIENCE, Stage, dashboard_of, press, screen_text, shown_leases, until, until_shown
 from vaultctl.tui.screens.agent import AgentScreen
+from vaultctl.tui.screens.confirm import Confirm
 from vaultctl.tui.screens.entry import EntryScreen
 from vaultctl.tui.screens.export import ExportTo
+from vaultctl.tui.screens.live import LiveScreen
 from vaultctl.tui.screens.overview import Overview
 from vaultctl.tui.screens.session import SessionScreen
+from vaultctl.tui.screens.token import TokenScreen
 from vaultctl.tui.widgets.entries import EntryList
 
 
@@ -157,8 +163,7 @@ def test_escape_leads_back_and_the_overview_is_as_the_vault_is(stage: Stage) -> 
         late = stage.lease("analytics-bot", "shopify-api-key")
         await until(pilot, lambda: late.id in app.model.leases)
         await press(pilot, "escape")
-        await until(pilot, lambda: isinstance(app.screen, Overview))
-        assert set(shown_leases(app)) == stage.active()
+        await until(pilot, lambda: isinstance(app.screen, Overview) and set(shown_leases(app)) == stage.active())
 
     stage.play(scenario)
 
@@ -170,3 +175,87 @@ def test_a_key_typed_at_once_is_for_the_screen_and_not_for_a_filter_on_it(stage:
         await until(pilot, lambda: isinstance(app.screen, ExportTo))
 
     stage.play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("way", "there", "key", "leads_to"),
+    [
+        ("enter", SessionScreen, "a", AgentScreen),
+        ("enter", SessionScreen, "t", TokenScreen),
+        ("enter", SessionScreen, "T", Confirm),
+        ("enter", SessionScreen, "S", Confirm),
+        ("t", TokenScreen, "a", AgentScreen),
+        ("t", TokenScreen, "S", Confirm),
+    ],
+)
+def test_a_key_pressed_before_the_vault_has_answered_is_not_lost(
+    stage: Stage, way: str, there: type, key: str, leads_to: type
+) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        stage.cable.is_open.clear()
+        await press(pilot, way)
+        await until(pilot, lambda: isinstance(app.screen, there))
+        await press(pilot, key)
+        assert isinstance(app.screen, there)
+        stage.cable.is_open.set()
+        await until(pilot, lambda: isinstance(app.screen, leads_to))
+
+    stage.play(scenario)
+
+
+def test_what_began_while_one_looked_elsewhere_is_there_when_one_is_back(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key")
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "a")
+        await until_shown(pilot, "cortex_sess_a1b2c3")
+        await press(pilot, "tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen))
+        stage.world.connect(stage.tokens["deploy-agent"]).sessions.open("cortex_sess_second")
+        await until(pilot, lambda: "cortex_sess_second" in app.model.sessions)
+        await press(pilot, "escape")
+        await until_shown(pilot, "cortex_sess_second")
+
+    stage.play(scenario)
+
+
+def test_the_cursor_stays_with_its_entry_when_a_token_is_looked_at_again(stage: Stage) -> None:
+    stage.lease("deploy-agent", "deploy-key").renew()
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        app = dashboard_of(pilot)
+        await press(pilot, "t")
+        await until(pilot, lambda: isinstance(app.screen, TokenScreen) and app.focused is not None)
+        history = app.screen.query_one(EntryList)
+        await until(pilot, lambda: history.row is not None)
+        await press(pilot, "tab", "k")
+        await until(pilot, lambda: not history.is_following)
+        row, known = history.row, len(history.source)
+        stage.world.connect(stage.tokens["deploy-agent"]).sessions.open("cortex_sess_second")
+        await until(pilot, lambda: len(history.source) > known)
+        assert history.row == row
+
+    stage.play(scenario)
+
+
+def test_an_answer_that_is_older_than_what_is_shown_is_dropped(stage: Stage) -> None:
+    late = threading.Event()
+    shown: list[str] = []
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        screen = pilot.app.screen
+        assert isinstance(screen, LiveScreen)
+        screen.look(lambda _: "older" if late.wait(PATIENCE) else "", shown.append)
+        screen.look(lambda _: "newer", shown.append)
+        await until(pilot, lambda: shown)
+        late.set()
+        await until(pilot, lambda: all(thread.name != "dashboard-query" for thread in threading.enumerate()))
+        screen.ask(lambda _: "last", shown.append)
+        await until(pilot, lambda: "last" in shown)
+
+    stage.play(scenario)
+    assert shown == ["newer", "last"]

@@ -71,8 +71,7 @@ class AgentScreen(LeaseScreen):
         yield from section("Active leases", LeaseTable(self.rows, id="leases", without="agent"))
 
     def on_mount(self) -> None:
-        """Ask for what the model does not know."""
-        self._reload()
+        """Count its tokens."""
         self.ask(self._count_tokens, self._show_tokens)
 
     def fresh(self, news: Fresh) -> None:
@@ -84,7 +83,8 @@ class AgentScreen(LeaseScreen):
         self.query_one(LeaseTable).sync(self.now)
         self.query_one("#sessions", LineList).sync(self.now)
         self._tell()
-        if any(e.event in (Event.SESSION_STARTED, Event.SESSION_ENDED) and self._concerns(e) for e in news.entries):
+        began_or_ended = (Event.SESSION_STARTED, Event.SESSION_ENDED)
+        if news.anew or any(e.event in began_or_ended and self._concerns(e) for e in news.entries):
             self._reload()
 
     def lease(self) -> LiveLease | None:
@@ -130,12 +130,10 @@ class AgentScreen(LeaseScreen):
             self.dashboard.open_trail(lease=event.row.id)
 
     def _reload(self) -> None:
-        self.ask(lambda vault: vault.sessions.list(agent=self.agent, limit=MOST_SESSIONS), self._show_sessions)
+        self.look(lambda vault: vault.sessions.list(agent=self.agent, limit=MOST_SESSIONS), self._show_sessions)
 
     def _show_sessions(self, sessions: list[Session]) -> None:
-        found = self.query_one("#sessions", LineList)
-        held = found.row.id if found.row is not None and found.cursor else None
-        found.show(sessions, self.now, held=held)
+        self.query_one("#sessions", LineList).show_anew(sessions, self.now)
 
     def _count_tokens(self, vault: Vault) -> str:
         tokens = [token for token in vault.tokens.list() if token.agent == self.agent]

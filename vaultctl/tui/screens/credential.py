@@ -45,10 +45,9 @@ class CredentialScreen(LeaseScreen):
         yield from section("What happened to it", EntryList(id="history"))
 
     def on_mount(self) -> None:
-        """Ask for the credential and its entries."""
+        """Ask for the entries."""
         self._pages = PagedEntries(self, self.query_one(EntryList), Trail(TrailFilter({"credential": self.credential})))
         self._pages.load()
-        self.ask(lambda vault: vault.credentials.get(self.credential), self._tell)
 
     def fresh(self, news: Fresh) -> None:
         """Both lists."""
@@ -59,8 +58,8 @@ class CredentialScreen(LeaseScreen):
             self.rows.update(news.changed)
         mine = [entry for entry in news.entries if entry.credential_name == self.credential]
         self._pages.append(mine)
-        if any(entry.event.value.startswith("credential.") for entry in mine):
-            self.ask(lambda vault: vault.credentials.get(self.credential), self._tell)
+        if news.anew or any(entry.event.value.startswith("credential.") for entry in mine):
+            self.look(lambda vault: vault.credentials.get(self.credential), self._tell)
         self.query_one(LeaseTable).sync(self.now)
         self.query_one(EntryList).sync(self.now)
 

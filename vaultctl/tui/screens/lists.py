@@ -75,19 +75,16 @@ class ListScreen(LiveScreen):
         """Type a filter."""
         field = self.query_one(FilterInput)
         field.display = True
-        field.focus()
+        self.set_focus(field)
 
     def _reload(self) -> None:
         self._is_stale = False
         self._read_at = self.now
-        self.ask(self.read, self._show)
+        self.look(self.read, self._show)
 
     def _show(self, rows: list[Any]) -> None:
         self._all = rows
-        found = self.query_one(LineList)
-        shown = [row for row in rows if self._matches(row)]
-        held = self.key(found.row) if found.row is not None and found.cursor else None
-        found.show(shown, self.now, held=held)
+        self.query_one(LineList).show_anew([row for row in rows if self._matches(row)], self.now)
 
     @staticmethod
     def key(row: Any) -> str:

@@ -58,6 +58,7 @@ class LiveScreen(Screen[None]):
     """From the first moment on, keys are for the list; never for a filter above it."""
 
     _was_in_sight = False
+    _looks = _looks_shown = 0
 
     @property
     def dashboard(self) -> Host:
@@ -125,6 +126,36 @@ class LiveScreen(Screen[None]):
                 self.post_message(Answered(partial(then, answer)))
 
         threading.Thread(target=run, name="dashboard-query", daemon=True).start()
+
+    def look(self, work: Callable[[Vault], T], then: Callable[[T], None]) -> None:
+        """Like :meth:`ask`, for what the screen shows of the vault and asks for again when it changes.
+
+        Threads may answer in another order than they were asked: what is older than what is shown is dropped.
+        """
+        self._looks += 1
+        look = self._looks
+
+        def shown(answer: T) -> None:
+            if look > self._looks_shown:
+                self._looks_shown = look
+                then(answer)
+
+        self.ask(work, shown)
+
+    def known(self, found: T | None, work: Callable[[Vault], T], then: Callable[[T], None]) -> None:
+        """Do something with what was found, or with what the vault answers if nothing was yet.
+
+        So a key that is pressed before the screen is filled is not lost. It is void once another screen is in sight.
+        """
+
+        def answered(answer: T) -> None:
+            if self.is_current:
+                then(answer)
+
+        if found is None:
+            self.ask(work, answered)
+        else:
+            then(found)
 
     def _failed(self, error: VaultError, otherwise: Callable[[], None]) -> None:
         self.dashboard.tell_error(error)

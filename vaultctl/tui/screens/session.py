@@ -1,5 +1,6 @@
 """A session: every entry of that run, with the purposes, as they come."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -34,11 +35,10 @@ class SessionScreen(LeaseScreen):
         yield EntryList(nothing="Nothing is recorded of this session.", id="timeline")
 
     def on_mount(self) -> None:
-        """Ask for the run and its entries."""
+        """Ask for the entries."""
         timeline = self.query_one(EntryList)
         self._pages = PagedEntries(self, timeline, Trail(TrailFilter({"session": self.session_id})))
         self._pages.load()
-        self._reload()
 
     def fresh(self, news: Fresh) -> None:
         """Append what concerns this run."""
@@ -46,7 +46,7 @@ class SessionScreen(LeaseScreen):
         self._pages.append(mine)
         if news.anew:
             self._pages.catch_up()
-        if mine or (news.anew and self._session is not None):
+        if mine or news.anew:
             self._reload()
         self.query_one(EntryList).sync(self.now)
 
@@ -57,13 +57,11 @@ class SessionScreen(LeaseScreen):
 
     def action_agent(self) -> None:
         """To the agent of the run."""
-        if self._session is not None:
-            self.dashboard.open_agent(self._session.agent)
+        self._with_session(lambda session: self.dashboard.open_agent(session.agent))
 
     def action_token(self) -> None:
         """To the token of the run."""
-        if self._session is not None:
-            self.dashboard.open_token(self._session.token_id)
+        self._with_session(lambda session: self.dashboard.open_token(session.token_id))
 
     def action_end_session(self) -> None:
         """This run, wherever the cursor is."""
@@ -75,15 +73,13 @@ class SessionScreen(LeaseScreen):
         """The agent of the run."""
         from vaultctl.tui import actions
 
-        if self._session is not None:
-            self.act(actions.stop_agent(self._session.agent))
+        self._with_session(lambda session: self.act(actions.stop_agent(session.agent)))
 
     def action_revoke_token(self) -> None:
         """The token of the run."""
         from vaultctl.tui import actions
 
-        if self._session is not None:
-            self.act(actions.revoke_token(self._session.token_id))
+        self._with_session(lambda session: self.act(actions.revoke_token(session.token_id)))
 
     def action_trail(self) -> None:
         """To the audit explorer."""
@@ -98,10 +94,13 @@ class SessionScreen(LeaseScreen):
         self._pages.more(at_top=event.at_top)
 
     def _reload(self) -> None:
-        def work(vault: Vault) -> Session:
-            return vault.sessions.get(self.session_id)
+        self.look(self._find, self._tell)
 
-        self.ask(work, self._tell)
+    def _find(self, vault: Vault) -> Session:
+        return vault.sessions.get(self.session_id)
+
+    def _with_session(self, then: Callable[[Session], None]) -> None:
+        self.known(self._session, self._find, then)
 
     def _tell(self, session: Session) -> None:
         self._session = session

@@ -1,7 +1,8 @@
 """A token: what it reaches, its runs, and what it did."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -96,10 +97,6 @@ class TokenScreen(LeaseScreen):
         yield from section("Active leases", LeaseTable(self.rows, id="leases", without="agent"), is_short=True)
         yield from section("What it did", EntryList(id="history"))
 
-    def on_mount(self) -> None:
-        """Ask for the token."""
-        self._reload()
-
     def fresh(self, news: Fresh) -> None:
         """Leases as they are; the rest when something concerns the token itself."""
         if news.anew:
@@ -108,7 +105,7 @@ class TokenScreen(LeaseScreen):
             self.rows.update(news.changed)
         for found in self.query(LineList):
             found.sync(self.now)
-        if any(entry.details.get("tokenId") == self.token_id for entry in news.entries):
+        if news.anew or any(entry.details.get("tokenId") == self.token_id for entry in news.entries):
             self._reload()
 
     def lease(self) -> LiveLease | None:
@@ -117,8 +114,7 @@ class TokenScreen(LeaseScreen):
 
     def action_agent(self) -> None:
         """To the token's agent."""
-        if self._token is not None and self._token.agent:
-            self.dashboard.open_agent(self._token.agent)
+        self._with_agent(self.dashboard.open_agent)
 
     def action_revoke_token(self) -> None:
         """This token, wherever the cursor is."""
@@ -126,8 +122,7 @@ class TokenScreen(LeaseScreen):
 
     def action_stop_agent(self) -> None:
         """The token's agent."""
-        if self._token is not None and self._token.agent:
-            self.act(actions.stop_agent(self._token.agent))
+        self._with_agent(lambda agent: self.act(actions.stop_agent(agent)))
 
     def on_line_list_chosen(self, event: "LineList.Chosen") -> None:
         """To a run, an entry, or the run of a lease."""
@@ -142,12 +137,19 @@ class TokenScreen(LeaseScreen):
                 self.dashboard.open_trail(lease=event.row.id)
 
     def _reload(self) -> None:
-        self.ask(lambda vault: look_at(vault, self.token_id), self._tell)
+        self.look(lambda vault: look_at(vault, self.token_id), self._tell)
+
+    def _with_agent(self, then: Callable[[str], None]) -> None:
+        def go_on(token: Token) -> None:
+            if self._has(token.agent, "This token is not an agent's."):
+                then(cast("str", token.agent))
+
+        self.known(self._token, lambda vault: vault.tokens.get(self.token_id), go_on)
 
     def _tell(self, view: TokenView) -> None:
         token = self._token = view.token
-        self.query_one("#sessions", LineList).show(view.sessions, self.now)
-        self.query_one(EntryList).show(Entries(list(view.entries)), self.now)
+        self.query_one("#sessions", LineList).show_anew(view.sessions, self.now)
+        self.query_one(EntryList).show_anew(Entries(list(view.entries)), self.now)
         self.query_one(Facts).tell(
             f"Token {token.id}",
             [

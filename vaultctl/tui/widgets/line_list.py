@@ -250,12 +250,17 @@ class LineList(Painted, ScrollView, Generic[Row], can_focus=True):
         self._note_row()
         self._draw_changes()
 
-    def show(self, source: Source[Row], now: int, *, held: Any = None) -> None:
-        """Show other rows, with the cursor on the one with the key ``held`` or where it began."""
+    def show(self, source: Source[Row], now: int) -> None:
+        """Show other rows, with the cursor where it began."""
         self.source = source
-        self._held = held
+        self._held = None
         self.cursor = 0
         self.scroll_to(y=0, animate=False)
+        self.sync(now)
+
+    def show_anew(self, source: Source[Row], now: int) -> None:
+        """Show the rows as they are now: the cursor stays with its row, or where it began if it was not moved."""
+        self.source = source
         self.sync(now)
 
     def _extend(self, length: int) -> None:
