@@ -93,7 +93,7 @@ def test_denials_can_not_be_missed_until_somebody_looks_at_them(stage: Stage) ->
         await until_shown(pilot, "✖ 1 denial, press d to look")
         stage.denied()
         await until_shown(pilot, "✖ 2 denials, press d to look")
-        assert "[token-scope]" in screen_text(app)
+        await until_shown(pilot, "[token-scope]")
         assert "✖ 2 denied/h" in head(app)
         await press(pilot, "d")
         await until_shown(pilot, "✖ lease.denied")
