@@ -88,12 +88,22 @@ def test_without_colours_it_has_none_and_says_the_same(stage: Stage, monkeypatch
     stage.play(scenario)
 
 
-def test_a_defect_ends_it_without_a_traceback_of_its_own(stage: Stage, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("is_in_a_thread", [False, True])
+def test_a_defect_ends_it_without_a_traceback_of_its_own(
+    stage: Stage, capfd: pytest.CaptureFixture[str], is_in_a_thread: bool
+) -> None:
     app = stage.dashboard()
 
+    def defect(*_: object) -> None:
+        {}["a secret in a local variable"]
+
     async def scenario(pilot: Pilot[int]) -> None:
-        app.call_later(lambda: {}["a secret in a local variable"])
-        await pilot.pause(0.2)
+        if is_in_a_thread:
+            assert isinstance(app.screen, Overview)
+            app.screen.ask(defect, lambda _: None)
+        else:
+            app.call_later(defect)
+        await until(pilot, lambda: app.failure is not None)
 
     with pytest.raises(KeyError):  # as the test harness of Textual tells it
         stage.play(scenario, app=app)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, TypeVar, cast
@@ -114,16 +115,21 @@ class LiveScreen(Screen[None]):
     ) -> None:
         """Let a thread ask the vault; ``then`` gets the answer, unless the screen is gone.
 
-        Errors are shown, and ``otherwise`` is called.
+        Errors are shown, and ``otherwise`` is called. A defect ends the dashboard, as one outside of threads does.
         """
+        vault = self.dashboard.vault  # the thread may come to it when the screen is no longer of the application
 
         def run() -> None:
             try:
-                answer = work(self.dashboard.vault)
+                answer = work(vault)
             except VaultError as error:
-                self.post_message(Answered(partial(self._failed, error, otherwise)))
+                answered = Answered(partial(self._failed, error, otherwise))
+            except Exception as defect:
+                answered = Answered(partial(_raise, defect))
             else:
-                self.post_message(Answered(partial(then, answer)))
+                answered = Answered(partial(then, answer))
+            with suppress(RuntimeError):  # the screen, or all of it, has ended: nobody waits for the answer
+                self.post_message(answered)
 
         threading.Thread(target=run, name="dashboard-query", daemon=True).start()
 
@@ -183,6 +189,10 @@ class LiveScreen(Screen[None]):
     def _done(self, outcome: str) -> None:
         self.dashboard.hurry()
         self.dashboard.tell(outcome)
+
+
+def _raise(defect: Exception) -> None:
+    raise defect
 
 
 class LeaseScreen(LiveScreen):
