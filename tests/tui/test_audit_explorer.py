@@ -130,6 +130,26 @@ def test_it_reads_any_number_of_entries_page_by_page_and_keeps_a_window(
     assert seen == set(range(last + 1)) or min(seen) == 0
 
 
+def test_reading_on_while_the_vault_is_asked_for_something_else_is_not_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail, "PAGE", 5)
+    monkeypatch.setattr("vaultctl.tui.screens.paging.PAGE", 5)
+
+    async def scenario(pilot: Pilot[int]) -> None:
+        await press(pilot, "5")
+        await until(pilot, lambda: bool(shown(pilot)) and not pilot.app.screen._pages._busy)  # type: ignore[attr-defined]
+        first = shown(pilot)[0].seq
+        assert first > 0
+        stage.cable.is_open.clear()
+        pilot.app.screen._pages.catch_up()  # type: ignore[attr-defined]
+        await press(pilot, "g")
+        stage.cable.is_open.set()
+        await until(pilot, lambda: shown(pilot)[0].seq < first)
+
+    stage.play(scenario)
+
+
 def test_without_a_filter_new_entries_come_by_themselves(stage: Stage) -> None:
     async def scenario(pilot: Pilot[int]) -> None:
         await press(pilot, "5")

@@ -23,6 +23,8 @@ class PagedEntries:
         self._trail = trail
         self._entries = Entries()
         self._busy = False
+        self._wanted: bool | None = None
+        """At which end to read on once the vault has answered: at the top, or not."""
         self._loads = 0
         self._passed: list[AuditEntry] = []
         """What was told of while the vault was asked, so that the answer may not have it."""
@@ -68,9 +70,11 @@ class PagedEntries:
 
     def more(self, *, at_top: bool) -> None:
         """Read on at one end."""
-        if self._busy or not self._entries.all:
+        if self._busy:
+            self._wanted = at_top
+        elif not self._entries.all:
             return
-        if at_top and not self.at_start:
+        elif at_top and not self.at_start:
             self._read_older()
         elif not at_top and not self.at_end:
             self._read_newer()
@@ -108,6 +112,7 @@ class PagedEntries:
     def _ask(self, work: Callable[[Vault], list[AuditEntry]], then: Callable[[list[AuditEntry]], None]) -> None:
         """Ask for a page. The cursor stays with its row, or at the end where it follows."""
         self._busy = True
+        self._wanted = None
         self._passed = []
         load = self._loads
 
@@ -119,8 +124,11 @@ class PagedEntries:
             if held is not None and not self._list.is_following:
                 self._list.hold(held)
             self._busy = False
+            wanted = self._wanted
             self.append(self._passed)
             self._list.sync(self._screen.now)
+            if wanted is not None:
+                self.more(at_top=wanted)
             if self._is_unsure:
                 self.catch_up()
 
