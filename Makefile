@@ -13,7 +13,7 @@ demo: $(VENV)/.runtime ## install into .venv and play the guide against a vault 
 	@$(BIN)/python tests/demo/play.py
 
 test: $(VENV)/.dev ## run the whole test suite
-	$(BIN)/pytest -q -n auto --dist worksteal
+	$(BIN)/pytest -q -n auto --dist worksteal $(ARGS)
 
 interop: $(VENV)/.dev ## public MCP clients and suites (npm), and verifiers of logs (go), against the real servers
 	@VAULTCTL_INTEROP=1 $(BIN)/pytest -q -rs tests/ledger/test_go.py

@@ -18,6 +18,15 @@ settings.register_profile("vaultctl", deadline=None, derandomize="CI" in os.envi
 settings.load_profile("vaultctl")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What a run may be asked for."""
+    parser.addoption(
+        "--every-case",
+        action="store_true",
+        help="run every case of the contract through every door, which takes longer",
+    )
+
+
 class Clock:
     """A clock in microseconds since 1970 that stands still until it is moved."""
 

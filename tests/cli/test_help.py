@@ -79,6 +79,7 @@ def test_every_example_works_as_pasted(
     (tmp_path / "backup-passphrase").chmod(0o600)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SHELL", "/bin/bash")
     monkeypatch.setenv("VAULT_PASSPHRASE", "correct horse battery")
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     # The server and Cortex have tests of their own; the dashboard is for a terminal.

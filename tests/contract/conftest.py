@@ -8,6 +8,37 @@ import pytest
 from tests.conftest import Clock, fast_directory
 from tests.contract.world import DOORS, MakeDoor, World
 
+MANY = 6
+SHARES = {"embedded-postgres": 0, "http-postgres": 1}
+"""The dear doors, and where each begins to take every third case."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of a test with many cases the doors on PostgreSQL take a third each, unless ``--every-case`` is given.
+
+    What the cases differ in is judged by the engine, which is the same behind all doors; both doors on SQLite take all.
+    """
+    if config.getoption("every_case"):
+        return
+    cases: dict[tuple[str, str], list[pytest.Item]] = {}
+    for item in items:
+        at = (
+            item.callspec.params.get("door")
+            if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+            else None
+        )
+        if at in SHARES and item.path.parent == Path(__file__).parent:
+            cases.setdefault((item.nodeid.partition("[")[0], at), []).append(item)
+    left_out = {
+        case
+        for (_, at), found in cases.items()
+        if len(found) >= MANY
+        for number, case in enumerate(found)
+        if number % 3 != SHARES[at]
+    }
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
+
 
 @pytest.fixture(params=DOORS, scope="module")
 def door(request: pytest.FixtureRequest) -> MakeDoor:

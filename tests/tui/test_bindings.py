@@ -233,7 +233,7 @@ async def play(
     for key, effect in keys.items():
         while app.screen not in (screen, app.screen_stack[0]) or (isinstance(app.focused, Input) and not way):
             await press(pilot, "escape")
-        if app.screen is not screen:
+        if app.screen is not screen or (focused is not None and not focused.display):
             await until(pilot, lambda: is_settled(app))
             await go(pilot, way)
             screen, focused = app.screen, app.focused
