@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from vaultctl.domain.errors import VerificationFailed
 from vaultctl.ledger.merkle import (
     consistency_proof,
-    consistency_ranges,
     inclusion_proof,
     leaf_hash,
     perfect_root,
@@ -138,20 +137,6 @@ def test_roots_and_proofs_come_from_the_tiles_of_any_tree(levels: list[list[byte
     for old in {1, size // 2 or 1, size}:
         proof = consistency_proof(old, size, of(levels, size))
         assert proves_consistency(old, size, proof, root_of(LEAVES[:old]), whole)
-
-
-def test_the_tiles_that_a_proof_needs_are_known_beforehand(levels: list[list[bytes]]) -> None:
-    asked: set[Tile] = set()
-    there = of(levels, SIZE)
-
-    def read(tile: Tile) -> bytes:
-        asked.add(tile)
-        return there._read(tile)
-
-    tiles = Tiles(SIZE, read)
-    needed = tiles.tiles_for(consistency_ranges(1_000, SIZE))
-    consistency_proof(1_000, SIZE, tiles)
-    assert set(needed) == asked
 
 
 def test_a_tile_that_holds_too_little_is_an_error(levels: list[list[bytes]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from vaultctl.domain.errors import VerificationFailed
-from vaultctl.ledger.merkle import HASH_BYTES, Node, Range, perfect_root, perfect_subtrees, split_hashes
+from vaultctl.ledger.merkle import HASH_BYTES, Node, Range, perfect_root, split_hashes
 
 TILE_HEIGHT = 8
 TILE_WIDTH = 1 << TILE_HEIGHT
@@ -126,11 +126,6 @@ class Tiles:
                 raise VerificationFailed(f"The Merkle tile {tile.path} is incomplete.", hint="vaultctl audit verify")
             self._tiles[tile] = split_hashes(data)
         return perfect_root(self._tiles[tile][slice(*inside)])
-
-    def tiles_for(self, ranges: Sequence[Range]) -> list[Tile]:
-        """The tiles from which the hashes of those ranges of leaves are computed."""
-        nodes = (node for part in ranges for node in perfect_subtrees(*part))
-        return sorted({self._place(node)[0] for node in nodes}, key=lambda tile: (tile.level or 0, tile.number))
 
     def _place(self, node: Node) -> tuple[Tile, Range]:
         """The tile that a node is in, and below which of its hashes."""
