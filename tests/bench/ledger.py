@@ -38,8 +38,8 @@ ROUNDS = 12
 def without_ledger() -> Iterator[None]:
     """The same commits with no tree, no checkpoints and no code over the head: what there was before."""
 
-    def grown(_store: Any, log: Any, entries: Any, time: int) -> Any:
-        return msgspec.structs.replace(log, size=log.size + len(entries), last_time=time)
+    def grown(_store: Any, log: Any, entries: Any, time: int, _partial: Any) -> Any:
+        return msgspec.structs.replace(log, size=log.size + len(entries), last_time=time), None
 
     def replace_head(self: Any, log: Any) -> None:
         self._logs[log.tenant] = log

@@ -321,8 +321,7 @@ def test_a_backup_of_every_earlier_schema_is_restored(home: Path, fast_path: Pat
         if table == "tenant_keys" and values[1] == "mac":
             codes[values[0]] = keys[0].unwrap(KeyRow(*values))
         if names[-1] == "mac" and len(names) < len(row):
-            pairs = [(name, value) for name, value in zip(names[:-1], values, strict=False) if value is not None]
-            values[-1] = row_mac(codes[values[0]], table, [part for pair in pairs for part in pair])
+            values[-1] = row_mac(codes[values[0]], table, dict(zip(names[:-1], values, strict=False)))
         return values
 
     def as_of_then(record: archive._Record) -> archive._Record | None:

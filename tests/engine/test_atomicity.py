@@ -17,6 +17,7 @@ from vaultctl.domain.errors import InvalidInput, NotFound, VaultError, VaultUnav
 from vaultctl.engine.authentication import Bearer, Owner, Principal
 from vaultctl.engine.dispatch import Call, apply
 from vaultctl.engine.engine import Engine
+from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.keys import Keys
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.rows import EntryRow
@@ -58,9 +59,9 @@ class _FailingTransaction:
         self._spend(row)
         self._tx.insert(row)
 
-    def update(self, row: Any) -> None:
+    def update(self, row: Any, columns: Any = None) -> None:
         self._spend(row)
-        self._tx.update(row)
+        self._tx.update(row, columns)
 
     def delete(self, row_type: Any, *conditions: Any) -> None:
         self._spend(None)
@@ -200,6 +201,7 @@ class TestSharedCommit:
         outcomes = []
         with workshop.store.write() as store_tx:
             tx = Transaction(store_tx, Keys(workshop.root, os.urandom), os.urandom)
+            tx.hold({tenant for call in requests for tenant in tenants_of(tx, *call)})
             outcomes = [apply(tx, Call(principal, request)) for principal, request in requests]
             tx.finish()
         return outcomes

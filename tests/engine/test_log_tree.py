@@ -64,7 +64,7 @@ def test_a_tree_of_three_levels_of_tiles(fast_path: Path, clock: Clock) -> None:
             bodies = [b"%d" % seq for seq in range(log.size, log.size + count)]
             for seq, body in enumerate(bodies, log.size):
                 tx.insert(EntryRow("my-org", seq, 1, "lease.created", None, None, None, None, body))
-            log = log_tree.grown(tx, log, bodies, 1)
+            log, _ = log_tree.grown(tx, log, bodies, 1)
         tx.update(log)
         assert {row.level for row in tx.find(TileRow)} == {0, 1, 2}
     assert assert_log_agrees(store) == 66_000

@@ -25,6 +25,7 @@ def rare(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     ada.leases.create("api")
     with workshop.store.write() as store_tx:
         tx = Transaction(store_tx, Keys(workshop.root, os.urandom), os.urandom)
+        tx.hold({"my-org"})
         for i in range(COUNT):
             request = ask.UpdateCredential(name="api", metadata={"count": str(i)})
             apply(tx, Call(Owner("my-org", "owner@localhost"), request))

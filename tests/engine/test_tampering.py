@@ -60,17 +60,19 @@ def stage(workshop: Workshop) -> Stage:
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_no_column_of_a_row_that_grants_authority_can_be_changed(stage: Stage, table: str, column: str) -> None:
-    for before in stage.rows(f"SELECT rowid, {column} FROM {table} WHERE tenant = 'my-org'"):
-        match before[1]:
+    key = KEYS[table]
+    for before, *values in stage.rows(f"SELECT {column}, {', '.join(key)} FROM {table} WHERE tenant = 'my-org'"):
+        match before:
             case None:
                 after: Any = 1
             case int():
-                after = before[1] + 1_000_000
+                after = before + 1_000_000
             case str():
-                after = before[1] + "x"
+                after = before + "x"
             case _:
-                after = bytes(before[1][:-1]) + bytes([before[1][-1] ^ 1])
-        stage.write(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", after, before[0])
+                after = bytes(before[:-1]) + bytes([before[-1] ^ 1])
+        where = " AND ".join(f"{name} = ?" for name in key)
+        stage.write(f"UPDATE {table} SET {column} = ? WHERE {where}", after, *values)
     with pytest.raises(VaultError) as raised:
         stage.everything_works()
     if column not in KEYS[table]:
@@ -113,9 +115,7 @@ def test_a_token_cannot_be_forged_from_another(stage: Stage) -> None:
 @pytest.mark.parametrize("table", [row.table for row in AUTHORITY if row is not TenantRow])
 def test_a_row_of_another_tenant_is_nothing_in_this_one(stage: Stage, table: str) -> None:
     other = stage.workshop.world.owner("other")
-    moved = stage.rows(f"SELECT rowid FROM {table} WHERE tenant = 'my-org'")
-    for (rowid,) in moved:
-        stage.write(f"UPDATE {table} SET tenant = 'other' WHERE rowid = ?", rowid)
+    stage.write(f"UPDATE {table} SET tenant = 'other' WHERE tenant = 'my-org'")
     reads: dict[str, Callable[[], object]] = {
         "credentials": other.credentials.list,
         "tokens": other.tokens.list,

@@ -112,22 +112,26 @@ def other_values(value: Any) -> list[Any]:
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS)
 def test_a_row_with_any_column_changed_is_not_believed(cast: Cast, table: str, column: str) -> None:
-    where = _MINE[table]
-    rowid = cast.scene.one(f"SELECT rowid FROM {table} WHERE {where}")
-    before = cast.scene.one(f"SELECT {column} FROM {table} WHERE rowid = ?", rowid)
+    # Found by its code, or where that is what is changed by what else it was found by.
+    row = _MINE[table] if column == "mac" else f"hex(mac) = '{_code_of(cast, table)}'"
+    before = cast.scene.one(f"SELECT {column} FROM {table} WHERE {row}")
     for value in other_values(before):
         try:
-            cast.scene.overwrite(table, f"rowid = {rowid}", **{column: value})
+            cast.scene.overwrite(table, row, **{column: value})
         except sqlite3.IntegrityError:
             continue
-        stored = cast.scene.one(f"SELECT {column} FROM {table} WHERE rowid = ?", rowid)
+        stored = cast.scene.one(f"SELECT {column} FROM {table} WHERE {row}")
         if (type(stored), stored) != (type(before), before):
             failure = failure_of(lambda: USES[table](cast))
             assert isinstance(failure, VerificationFailed | NotFound | NotAuthenticated), f"{column} = {value!r}"
             assert found_by_doctor(cast.scene), f"{column} = {value!r}"
             cast.other_tenant.leases.create("theirs")
-        cast.scene.overwrite(table, f"rowid = {rowid}", **{column: before})
+        cast.scene.overwrite(table, row, **{column: before})
     USES[table](cast)
+
+
+def _code_of(cast: Cast, table: str) -> Any:
+    return cast.scene.one(f"SELECT hex(mac) FROM {table} WHERE {_MINE[table]}")
 
 
 def without_constraints(scene: Scene, table: str) -> None:
@@ -620,7 +624,7 @@ def test_leases_that_are_spoiled_do_not_make_readers_wait_for_writers(
 @pytest.mark.parametrize("table", ["sessions", "leases", "tokens", "credentials", "tenants"])
 @pytest.mark.parametrize("tenant", ["ghost", 5, b"\0"])
 def test_doctor_names_a_row_of_a_tenant_that_is_not_there(cast: Cast, table: str, tenant: Any) -> None:
-    cast.scene.sql(f"UPDATE {table} SET tenant = ? WHERE rowid = (SELECT max(rowid) FROM {table})", tenant)
+    cast.scene.sql(f"UPDATE {table} SET tenant = ? WHERE mac = (SELECT max(mac) FROM {table})", tenant)
     assert any(table in found for found in found_by_doctor(cast.scene))
 
 

@@ -26,6 +26,7 @@ from vaultctl.domain.wire import to_json_object
 from vaultctl.engine import paging
 from vaultctl.engine.authentication import Bearer
 from vaultctl.engine.dispatch import OPERATIONS, Call, apply
+from vaultctl.engine.holding import tenants_of
 
 VICTIM, STRANGER = "victim-org", "stranger-org"
 
@@ -257,6 +258,7 @@ def attempt(stage: Stage, stranger: Stranger, request: ask.Request[Any], identif
             tx = engine._transaction(store_tx)
             answered = False
             try:
+                tx.hold(tenants_of(tx, stranger.principal, request))
                 outcome = apply(tx, Call(stranger.principal, request))
             except VaultError as error:
                 told = said(error)

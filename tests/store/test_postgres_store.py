@@ -494,11 +494,11 @@ def test_what_a_node_noted_of_its_batches_goes_with_it(url: str) -> None:
 def test_both_databases_speak_the_same_statements() -> None:
     for ours, theirs in (
         (insert(TenantRow, "?", rows=2), insert(TenantRow, "$", rows=2)),
-        (update(TenantRow, "?"), update(TenantRow, "$")),
+        (update(TenantRow, "?", ("created_at", "mac")), update(TenantRow, "$", ("created_at", "mac"))),
     ):
         numbers = re.findall(r"\$(\d+)", theirs)
         assert numbers == [str(number + 1) for number in range(len(numbers))]
-        assert re.sub(r"\$\d+", "?", theirs) == ours
+        assert re.sub(r"\$\d+", "?", theirs) == ours.replace(" OR ROLLBACK", "")
     conditions = (Where("tenant", "in", ("a", "b")), Where(("tenant", "created_at"), "<", ("a", 1)))
     of_sqlite = select(TenantRow, conditions, "?", order="tenant", descending=True, limit=3)
     of_postgres = select(TenantRow, conditions, "%s", order="tenant", descending=True, limit=3)

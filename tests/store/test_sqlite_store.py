@@ -338,10 +338,19 @@ def test_the_write_ahead_log_becomes_short_again_once_a_long_reader_is_gone(stor
     wal = Path(f"{database}-wal")
     with store.read() as reader:
         assert reader.count(EntryRow) == 0
-        write_much(store, wal, first=0, commits=100)
-        assert wal.stat().st_size > 6_000_000
-    write_much(store, wal, first=100, commits=5)
-    assert wal.stat().st_size < 1_000_000
+        write_much(store, wal, first=0, commits=200)
+        assert wal.stat().st_size > 8_000_000
+    write_much(store, wal, first=200, commits=5)
+    assert wal.stat().st_size < 6_000_000
+
+
+def test_a_writer_that_leaves_empties_a_long_write_ahead_log(database: Path) -> None:
+    wal = Path(f"{database}-wal")
+    with opened(database) as store:
+        assert write_much(store, wal, first=0, commits=100) > 1_000_000
+        with store.read() as reader:
+            assert reader.count(EntryRow) > 0
+    assert wal.stat().st_size < 400_000
 
 
 def test_what_is_folded_into_the_one_file_is_all_there(store: SqliteStore, database: Path, tmp_path: Path) -> None:

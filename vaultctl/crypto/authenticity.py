@@ -1,14 +1,15 @@
 """HMAC-SHA256 over the rows that grant authority: writing to the database grants nothing."""
 
 import hmac
-from collections.abc import Sequence
 
 import msgspec
 
+_ENCODER = msgspec.msgpack.Encoder()
 
-def row_mac(key: bytes, table: str, values: Sequence[str | int | bytes | None]) -> bytes:
-    """The authentication code of a row: table name and column values in order, unambiguously encoded."""
-    return hmac.digest(key, msgspec.msgpack.encode((table, values)), "sha256")
+
+def row_mac(key: bytes, table: str, row: object) -> bytes:
+    """The authentication code of a row: the table's name and the row, unambiguously encoded as MessagePack."""
+    return hmac.digest(key, _ENCODER.encode((table, row)), "sha256")
 
 
 def same(one: bytes, other: bytes) -> bool:

@@ -30,9 +30,11 @@ class Text:
 
     def __init__(self, text: str) -> None:
         self._readings = tuple(dict.fromkeys(_readings(text)))
-        self._longest_run = max(
-            (len(run) for reading in self._readings for run in _BASE64_RUN.findall(reading)), default=0
-        )
+        self._longest = max(map(len, self._readings))
+
+    @cached_property
+    def _longest_run(self) -> int:
+        return max((len(run) for reading in self._readings for run in _BASE64_RUN.findall(reading)), default=0)
 
     @cached_property
     def _decoded(self) -> bytes:
@@ -47,7 +49,10 @@ class Text:
                     return True
             data = secret.encode("utf-8", "surrogatepass")
             # Its bits take so many digits of base64 at least, and more of hex: most words are too short to be decoded.
-            if len(data) >= ENCODED_FROM and -(-len(data) * 4 // 3) <= self._longest_run and data in self._decoded:
+            digits = -(-len(data) * 4 // 3)
+            if len(data) < ENCODED_FROM or digits > self._longest or digits > self._longest_run:
+                continue
+            if data in self._decoded:
                 return True
         return False
 

@@ -62,6 +62,11 @@ def new_timed_id(prefix: str, micros: int, random: RandomBytes) -> str:
     return f"{prefix}_{_digits_of(micros)}{_random_digits(_WIDTH - _TIME_WIDTH, random)}"
 
 
+def least_timed_id(prefix: str, micros: int) -> str:
+    """What all identifiers of that time and later ones sort behind, and earlier ones before."""
+    return f"{prefix}_{_digits_of(micros)}"
+
+
 def _random_digits(width: int, random: RandomBytes) -> str:
     digits = b""
     while len(digits) < width:  # once, nearly always: one byte in thirty-two is thrown away

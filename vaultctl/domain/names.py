@@ -1,6 +1,7 @@
 """Names and globs. A name is taken exactly as written or refused; it is never normalised."""
 
 import re
+from collections.abc import Iterable
 
 from vaultctl.domain.errors import InvalidInput
 
@@ -68,6 +69,14 @@ def check_glob(glob: str, what: str) -> str:
             hint="A glob is a name in which '*' stands for any text and '?' for one character.",
         )
     return glob
+
+
+def matches_one(globs: Iterable[str], name: str) -> bool:
+    """Whether one of ``globs`` matches the whole of ``name``."""
+    for glob in globs:  # noqa: SIM110 — a generator would cost as much again as the globs
+        if matches(glob, name):
+            return True
+    return False
 
 
 def matches(glob: str, name: str) -> bool:

@@ -5,11 +5,12 @@ The refusal, the audit entry and the error message come from one place: here.
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import Conflict, LeaseAtMaximum, NotAllowed, NotFound, VaultError
-from vaultctl.domain.names import matches
+from vaultctl.domain.names import matches, matches_one
 from vaultctl.domain.records import AllowedIdentity, CredentialState, Delivery, Identity, Policy, Role
 
 SESSION_IDLE_LIMIT = timedelta(minutes=15)
@@ -129,11 +130,11 @@ def names(allowed: Iterable[AllowedIdentity], identity: Identity) -> bool:
 
 def within_scope(caller: Caller, name: str, policy: Policy) -> str | None:
     """The rule by which the credential is out of the caller's reach, or None (DESIGN section 3, rule 2)."""
-    named = names(policy.allowed_identities, caller.identity)
+    named = bool(policy.allowed_identities) and names(policy.allowed_identities, caller.identity)
     if policy.allowed_identities and not named:
         return "allowed-identities"
     for globs in caller.scopes:
-        if globs and not any(matches(glob, name) for glob in globs):
+        if globs and not matches_one(globs, name):
             return "token-scope"
         if not globs and caller.is_agent and not named:
             return "token-without-scope"
@@ -226,6 +227,7 @@ def cap(durations: Iterable[Duration | None]) -> Duration:
     return min(d for d in durations if d is not None)
 
 
+@lru_cache(1024)
 def grant_ttl(
     requested: Duration | None, policy: Policy, caller_maximum: Duration | None, default: Duration, maximum: Duration
 ) -> Grant:

@@ -98,20 +98,11 @@ def _bounds(tx: Transaction, tenant: str, request: ask.QueryAudit) -> tuple[int,
     else:
         lowest, beyond = (request.after_seq if position is None else position) + 1, None
     if request.since is not None:
-        first = first_at(tx, tenant, to_micros(request.since))
-        lowest = lowest if first is None else max(lowest, first)
-        beyond = 0 if first is None else beyond
+        lowest = max(lowest, tx.first_entry_from(tenant, to_micros(request.since)))
     if request.until is not None:
-        end = first_at(tx, tenant, to_micros(request.until))
-        if end is not None:
-            beyond = end if beyond is None else min(beyond, end)
+        end = tx.first_entry_from(tenant, to_micros(request.until))
+        beyond = end if beyond is None else min(beyond, end)
     return lowest, beyond
-
-
-def first_at(tx: Transaction, tenant: str, time: int) -> int | None:
-    """The number of the first entry from a time on; None if there is none."""
-    rows = tx.find(EntryRow, Where("tenant", "=", tenant), Where("time", ">=", time), order="time, seq", limit=1)
-    return rows[0].seq if rows else None
 
 
 def _strict_identity(request: ask.QueryAudit) -> dict[str, str]:

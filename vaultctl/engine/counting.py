@@ -7,7 +7,6 @@ from vaultctl.domain.errors import InvalidInput
 from vaultctl.domain.records import AuditCount, AuditCounts
 from vaultctl.domain.rules import Caller
 from vaultctl.domain.times import from_micros, micros_of, to_micros
-from vaultctl.engine.audit import first_at
 from vaultctl.engine.checkpoints import require_admin
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
@@ -32,9 +31,9 @@ def count_audit(tx: Transaction, caller: Caller, request: ask.CountAudit) -> Aud
     size = 0 if log is None else log.size
     first, beyond = 0, size
     if request.since is not None:
-        first = _from(tx, caller.tenant, to_micros(request.since), size)
+        first = tx.first_entry_from(caller.tenant, to_micros(request.since))
     if request.until is not None:
-        beyond = _from(tx, caller.tenant, to_micros(request.until), size)
+        beyond = tx.first_entry_from(caller.tenant, to_micros(request.until))
     if first >= beyond:
         return AuditCounts(items=())
     if request.by == "day":
@@ -53,7 +52,7 @@ def _by_day(tx: Transaction, tenant: str, conditions: list[Where], first: int, b
         raise InvalidInput(f"These are more than {_MOST_DAYS} days.", hint="Narrow them: --since TIME --until TIME")
     found = []
     for day in days:
-        end = min(beyond, _from(tx, tenant, (day + 1) * _DAY, beyond))
+        end = min(beyond, tx.first_entry_from(tenant, (day + 1) * _DAY))
         count = end - first
         if len(conditions) > 1 and count:
             count = tx.count(EntryRow, *conditions, *_span(first, end))
@@ -61,12 +60,6 @@ def _by_day(tx: Transaction, tenant: str, conditions: list[Where], first: int, b
             found.append(AuditCount(name=from_micros(day * _DAY).date().isoformat(), entries=count))
         first = end
     return tuple(found)
-
-
-def _from(tx: Transaction, tenant: str, time: int, size: int) -> int:
-    """The number of the first entry from a time on, which is ``size`` if none is there yet."""
-    found = first_at(tx, tenant, time)
-    return size if found is None else found
 
 
 def _span(first: int, beyond: int) -> tuple[Where, Where]:

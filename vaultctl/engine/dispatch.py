@@ -13,7 +13,6 @@ from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InternalError, NotAllowed
 from vaultctl.domain.rules import Caller, Refusal, require_redeem_token
 from vaultctl.engine.authentication import VAULT_TENANT, Principal, authenticate, touch
-from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.refusals import Refused, refuse_if
 from vaultctl.engine.transaction import Transaction
 
@@ -140,14 +139,15 @@ class Outcome(NamedTuple):
 def apply(tx: Transaction, call: Call) -> Outcome:
     """Authenticate, run the operation, and buffer its audit entries; the caller commits.
 
+    In a transaction that writes, the caller has held the logs of the tenants that the call may write to
+    (:func:`~vaultctl.engine.holding.tenants_of`).
+
     Raises:
         VaultError: The request failed without being refused. If it had written, the transaction must roll back.
         Conflicted: The transaction must roll back and run again.
     """
     principal, request, idempotency = call
     operation = OPERATIONS[type(request)]
-    if tx.writable:
-        tx.hold(tenants_of(tx, principal, request))
     writes_before = tx.writes
     caller = None
     try:

@@ -151,8 +151,9 @@ class Engine:
         try:
             with self._store.write(patience) as store_tx:
                 tx = Transaction(store_tx, self._keys, random or self._random, memory)
-                if len(calls) > 1:  # all at once, in order of name: so that nodes don't wait for each other
-                    tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
+                # All at once, in order of name: so that nodes don't wait for each other.
+                tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
+                if len(calls) > 1:
                     prefetch(tx, calls)
                 for call in calls:
                     results.append(_result(tx, call))

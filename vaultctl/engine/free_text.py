@@ -53,8 +53,12 @@ def disclosed() -> InvalidInput:
 
 def value_fragments(tx: Transaction, type: str, version: VersionRow) -> tuple[str, ...]:
     """What must not appear in free text once this version was leased."""
+    made = tx.made(version.tenant)
     key = ("fragments", version.credential_id, version.version, type)
-    return tx.once(version.tenant, key, lambda: fragments(CredentialType(type), tx.unseal_value(version)))
+    found: tuple[str, ...] | None = made.get(key)
+    if found is None:
+        found = made[key] = fragments(CredentialType(type), tx.unseal_value(version))
+    return found
 
 
 def _leased_fragments(tx: Transaction, caller: Caller) -> tuple[str, ...]:

@@ -15,11 +15,9 @@ from vaultctl.domain.errors import (
     VaultError,
     VerificationFailed,
 )
-from vaultctl.domain.ids import new_timed_id
+from vaultctl.domain.ids import least_timed_id, new_timed_id
 from vaultctl.domain.names import check_name
 from vaultctl.domain.records import (
-    CredentialState,
-    CredentialType,
     Delivery,
     Event,
     Identity,
@@ -52,7 +50,8 @@ from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
 from vaultctl.store.rows import CredentialRow, LeaseRow, SessionRow, TokenRow, VersionRow
 
-_ACTIVE = Where("state", "=", LeaseState.ACTIVE.value)
+_ACTIVE_STATE = LeaseState.ACTIVE.value
+_ACTIVE = Where("state", "=", _ACTIVE_STATE)
 
 
 def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> IssuedLease:
@@ -70,7 +69,7 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
 
     row = find_credential(tx, caller, name)
     policy = None if row is None else views.policy_of(row)
-    state = None if row is None else CredentialState(row.state)
+    state = None if row is None else views.CREDENTIAL_STATES[row.state]
     refusal = judge_lease(caller, name, policy, state, delivers_value=False)
     if refusal and row is None and not caller.is_agent and refusal.rule == "no-such-credential":
         refusal = Refusal(
@@ -123,26 +122,27 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
             max_expires_at=latest,
             renewed_at=None,
             renewals=0,
-            state=LeaseState.ACTIVE.value,
+            state=_ACTIVE_STATE,
             ended_at=None,
             end_reason=None,
             delivery=delivery.value,
         )
     )
-    audit(
-        tx,
+    tx.audit(
+        caller.tenant,
         Event.LEASE_CREATED,
-        lease_row,
         identity,
         _times(lease_row) | {"credentialVersion": row.version, "tokenId": caller.token_id} | details,
+        credential_name=name,
+        lease_id=lease_row.id,
     )
-    return _issued(tx, lease_row, version, row.type)
+    return _issued(tx, lease_row, identity, version, row.type, value)
 
 
 def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease:
     """Answer again with a lease that the same request made, while it is active and its holder may have it."""
     row = reachable(tx, caller, lease_id)
-    if row.state != LeaseState.ACTIVE or row.expires_at <= tx.now:
+    if row.state != _ACTIVE_STATE or row.expires_at <= tx.now:
         raise Conflict(
             "The lease that this request made has ended.", hint="Request a new one, with a new idempotency key."
         )
@@ -153,7 +153,8 @@ def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease
         raise AssertionError
     details = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
     audit(tx, Event.LEASE_REPLAYED, row, caller.identity, details)
-    return _issued(tx, row, leased_version(tx, row), credential.type)
+    version = leased_version(tx, row)
+    return _issued(tx, row, views.lease_identity(row), version, credential.type, tx.unseal_value(version))
 
 
 def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Page[Lease]:
@@ -163,8 +164,9 @@ def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Pag
         agent=request.agent,
         session_id=request.session_id,
         credential_name=request.credential_name,
-        token_id=request.token_id,
     )
+    if request.token_id is not None:
+        conditions += _by_token(tx, caller.tenant, request.token_id)
     match request.state:
         case LeaseState.ACTIVE:
             conditions += [_ACTIVE, Where("expires_at", ">", tx.now)]
@@ -184,11 +186,11 @@ def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Pag
         return request.state is None or liveness.state(row) is request.state
 
     def fetch(before: tuple[str | int, ...] | None, count: int) -> list[LeaseRow]:
-        older = [] if before is None else [Where(("issued_at", "id"), "<", before)]
-        return tx.find(LeaseRow, *conditions, *older, order="issued_at, id", descending=True, limit=count)
+        older = [] if before is None else [Where("id", "<", before[0])]
+        return tx.find(LeaseRow, *conditions, *older, order="id", descending=True, limit=count)
 
-    start = paging.decode(request.cursor, int, str) if request.cursor else None
-    return paging.scan(fetch, keep, start, limit, liveness.view, lambda row: (row.issued_at, row.id))
+    start = paging.decode(request.cursor, str) if request.cursor else None
+    return paging.scan(fetch, keep, start, limit, liveness.view, lambda row: (row.id,))
 
 
 def get_lease(tx: Transaction, caller: Caller, request: ask.GetLease) -> Lease:
@@ -370,7 +372,22 @@ def _active_at(tx: Transaction, caller: Caller, credential_name: str | None, at:
     of_credential = Where("tenant", "=", caller.tenant), Where("credential_name", "=", credential_name)
     longest = tx.find(LeaseRow, *of_credential, order="max_expires_at - issued_at", descending=True, limit=1)
     earliest = at - (longest[0].max_expires_at - longest[0].issued_at) if longest else at
-    return [Where("issued_at", ">=", earliest), Where("issued_at", "<=", at), Where("expires_at", ">", at)]
+    return [*_issued_between(earliest, at), Where("expires_at", ">", at)]
+
+
+def _by_token(tx: Transaction, tenant: str, token_id: str) -> list[Where]:
+    """The leases that were issued to a token, which were so while it counted, and to whom it stands for."""
+    token = tx.get(TokenRow, tenant, token_id)
+    conditions = [Where("token_id", "=", token_id)]
+    if token is not None:
+        conditions += _equal(agent=token.agent)
+        conditions += _issued_between(token.created_at, token.expires_at)
+    return conditions
+
+
+def _issued_between(earliest: int, latest: int) -> tuple[Where, Where]:
+    """The leases that were issued from one time to another, both included."""
+    return Where("id", ">=", least_timed_id("lease", earliest)), Where("id", "<", least_timed_id("lease", latest + 1))
 
 
 def _reach(caller: Caller) -> list[Where]:
@@ -395,7 +412,7 @@ def _judge(caller: Caller, row: LeaseRow, credential: CredentialRow | None) -> R
     """Whether the caller may go on leasing it (rule 2)."""
     if credential is None:
         return judge_lease(caller, row.credential_name, None, None)
-    policy, state = views.policy_of(credential), CredentialState(credential.state)
+    policy, state = views.policy_of(credential), views.CREDENTIAL_STATES[credential.state]
     delivers_value = row.delivery != Delivery.REFERENCE
     return judge_lease(caller, row.credential_name, policy, state, delivers_value=delivers_value)
 
@@ -430,13 +447,15 @@ def _version(tx: Transaction, tenant: str, credential_id: str, number: int, name
     return version
 
 
-def _issued(tx: Transaction, row: LeaseRow, version: VersionRow, type: str) -> IssuedLease:
-    """The answer with a lease: as it is delivered, with the value or with a reference to it."""
-    value, kind = tx.unseal_value(version), CredentialType(type)
+def _issued(
+    tx: Transaction, row: LeaseRow, identity: Identity, version: VersionRow, type: str, value: str
+) -> IssuedLease:
+    """The answer with a lease to ``identity``: as it is delivered, with the value or with a reference to it."""
+    kind = views.CREDENTIAL_TYPES[type]
     attributes = views.attributes_of(version)
     by_reference = row.delivery == Delivery.REFERENCE
     return IssuedLease(
-        lease=views.lease(row, tx.now),
+        lease=views.lease(row, tx.now, identity),
         type=kind,
         attributes=attributes,
         value=None if by_reference else Secret(value),

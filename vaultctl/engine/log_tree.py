@@ -26,8 +26,20 @@ def empty(tenant: str, now: int) -> LogRow:
     return LogRow(tenant, size=0, last_time=0, frontier=b"", checkpoints=0, unsigned_entries=0, checkpoint_time=now)
 
 
-def grown(store: StoreTransaction, log: LogRow, entries: Sequence[bytes], time: int) -> LogRow:
-    """The head of ``log`` with so many more entries, the last of them at ``time``; writes the tiles that are full now.
+def grown(
+    store: StoreTransaction, log: LogRow, entries: Sequence[bytes], time: int, partial: Sequence[bytes] | None = None
+) -> tuple[LogRow, list[bytes] | None]:
+    """A log with so many more entries, the last of them at ``time``; writes the tiles that are full now.
+
+    Args:
+        store: The transaction.
+        log: The head of the log.
+        entries: The bytes of the entries that come to it.
+        time: When the last of them was written.
+        partial: The hashes of its entries behind the last full tile, if they are known.
+
+    Returns:
+        The new head, and the hashes of the entries that are behind the last full tile then, if they are known.
 
     Raises:
         VerificationFailed: Entries that are in no full tile yet are not those that the tree is over.
@@ -36,22 +48,24 @@ def grown(store: StoreTransaction, log: LogRow, entries: Sequence[bytes], time: 
     leaves = [leaf_hash(entry) for entry in entries]
     for leaf in leaves:
         tree.append(leaf)
-    begun = log.size % TILE_WIDTH
-    if begun + len(leaves) >= TILE_WIDTH:
-        leaves = [*_leaves_of_partial_tile(store, log), *leaves]
-        number = log.size // TILE_WIDTH
-        for at in range(0, len(leaves) - TILE_WIDTH + 1, TILE_WIDTH):
-            tile = leaves[at : at + TILE_WIDTH]
-            store.insert(TileRow(log.tenant, 0, number, b"".join(tile)))
-            _carry(store, log.tenant, 1, number, perfect_root(tile))
-            number += 1
-    return msgspec.structs.replace(
+    number, begun = divmod(log.size, TILE_WIDTH)
+    fills = begun + len(leaves) >= TILE_WIDTH
+    if partial is None and (fills or not begun):
+        partial = _leaves_of_partial_tile(store, log)
+    behind = None if partial is None else [*partial, *leaves]
+    while behind is not None and len(behind) >= TILE_WIDTH:
+        tile, behind = behind[:TILE_WIDTH], behind[TILE_WIDTH:]
+        store.insert(TileRow(log.tenant, 0, number, b"".join(tile)))
+        _carry(store, log.tenant, 1, number, perfect_root(tile))
+        number += 1
+    head = msgspec.structs.replace(
         log,
         size=tree.size,
         last_time=time,
         frontier=tree.encoded,
         unsigned_entries=(log.unsigned_entries or 0) + len(entries),
     )
+    return head, behind
 
 
 def signed(store: StoreTransaction, keys: Keys, log: LogRow, now: int) -> LogRow:
@@ -84,8 +98,9 @@ def built(store: StoreTransaction, keys: Keys, log: LogRow) -> LogRow:
     keys.create_signing_key(store, log.tenant)
     head = empty(log.tenant, 0)
     rows = _entries(store, log)
+    partial: list[bytes] | None = []
     while chunk := list(islice(rows, _CHUNK)):
-        head = grown(store, head, [row.body for row in chunk], chunk[-1].time)
+        head, partial = grown(store, head, [row.body for row in chunk], chunk[-1].time, partial)
     return msgspec.structs.replace(head, last_time=max(head.last_time, log.last_time))
 
 

@@ -32,15 +32,17 @@ class TenantMemory:
         leased: The values that a session or a token has leased.
         made: What was made of its rows, such as values that were opened. It is forgotten with the transaction.
         fragments: What a session or a token must not disclose; forgotten as well.
+        leaves: The hashes of the entries behind the last full tile of its log's tree, if they are known.
     """
 
-    __slots__ = ("fragments", "leased", "made", "rows")
+    __slots__ = ("fragments", "leased", "leaves", "made", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[type[Row], dict[Key, Row | None]] = {}
         self.leased: dict[Key, dict[Value, None]] = {}
         self.made: dict[Key, Any] = {}
         self.fragments: dict[Key, tuple[str, ...]] = {}
+        self.leaves: list[bytes] | None = None
 
     def of(self, row_type: type[Row]) -> dict[Key, Row | None]:
         """The rows of one type."""

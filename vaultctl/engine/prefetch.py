@@ -21,10 +21,13 @@ class _Keys(NamedTuple):
 
 def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
     """Read the tokens and sessions of ``calls``, and the records of their idempotency keys."""
-    borne = [(call, call.principal.token_hash) for call in calls if isinstance(call.principal, Bearer)]
-    tx.prefetch_tokens({token_hash for _, token_hash in borne})
+    by_token: dict[bytes, list[Call]] = defaultdict(list)
+    for call in calls:
+        if isinstance(call.principal, Bearer):
+            by_token[call.principal.token_hash].append(call)
+    tx.prefetch_tokens(by_token.keys())
     wanted: dict[_Keys, set[str]] = defaultdict(set)
-    for call, token_hash in borne:
+    for token_hash, of_token in by_token.items():
         token = None
         with suppress(VaultError):  # which the call itself will meet again
             token = tx.token(token_hash)
@@ -34,10 +37,12 @@ def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
             wanted[_Keys(TokenRow, (token.tenant,))].add(token.parent)
         if token.session_id is not None:
             wanted[_Keys(SessionRow, (token.tenant,))].add(token.session_id)
-        if call.idempotency is not None and call.idempotency.is_valid:
-            from vaultctl.engine.idempotency import whose
+        for call in of_token:
+            if call.idempotency is not None and call.idempotency.is_valid:
+                from vaultctl.engine.idempotency import whose
 
-            beginning = (token.tenant, whose(token.parent or token.id, token.session_id), type(call.request).__name__)
-            wanted[_Keys(IdempotencyRow, beginning)].add(call.idempotency.key)
+                caller = whose(token.parent or token.id, token.session_id)
+                beginning = (token.tenant, caller, type(call.request).__name__)
+                wanted[_Keys(IdempotencyRow, beginning)].add(call.idempotency.key)
     for keys, last in wanted.items():
         tx.prefetch(keys.row_type, keys.beginning, last)

@@ -4,10 +4,9 @@ from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 from functools import cached_property, lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import msgspec
-from msgspec.structs import astuple
 
 from vaultctl.crypto.authenticity import row_mac, same
 from vaultctl.crypto.envelope import KEY_BYTES, Binding, Key, seal, unseal
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from vaultctl.ledger.note import VerifierKey
 
 R = TypeVar("R", bound=Row)
-T = TypeVar("T")
 
 _DATA_KEY = "data key"
 
@@ -189,6 +187,19 @@ class Transaction:
         """How many rows that meet all conditions have each value of a column."""
         return self._store.count_by(row_type, column, *conditions)
 
+    def first_entry_from(self, tenant: str, time: int) -> int:
+        """The number that the first entry from a time on has in a tenant's log, or would have.
+
+        Raises:
+            VerificationFailed: Entries are missing.
+        """
+        found = self._store.first_entry_from(tenant, time)
+        if found is None and self.get(LogRow, tenant) is not None:
+            raise VerificationFailed(
+                f"Entries of the audit log of {tenant!r} are missing.", hint="Find out which: vaultctl audit verify"
+            )
+        return found or 0
+
     def insert(self, row: R) -> R:
         """Add a row; answers it as stored."""
         row = self._signed(row)
@@ -199,7 +210,7 @@ class Transaction:
     def update(self, row: R, **changes: Any) -> R:
         """Replace ``row`` with itself as changed; answers it as stored."""
         row = self._signed(msgspec.structs.replace(row, **changes))
-        self._store.update(row)
+        self._store.update(row, [*changes, "mac"] if hasattr(row, "mac") else [*changes])
         self._changed(row)
         return row
 
@@ -242,10 +253,9 @@ class Transaction:
         return msgspec.structs.replace(row, mac=self._mac(row)) if hasattr(row, "mac") else row
 
     def _mac(self, row: Row) -> bytes:
-        # By name and without those that are None, so that a later migration can add a column that is NULL at first.
-        columns = zip(row.__struct_fields__[:-1], astuple(row), strict=False)
-        values = [part for column in columns if column[1] is not None for part in column]
-        return row_mac(self._keys.mac(self._store, _tenant(row)), row.table, values)
+        if row.mac:  # type: ignore[attr-defined]
+            row = msgspec.structs.replace(row, mac=row.__struct_defaults__[-1])
+        return row_mac(self._keys.mac(self._store, _tenant(row)), row.table, row)
 
     def code(self, tenant: str, purpose: str, data: bytes) -> bytes:
         """An authentication code over ``data`` under the tenant's key, for a purpose that is no table's name."""
@@ -257,12 +267,9 @@ class Transaction:
 
     # What is remembered
 
-    def once(self, tenant: str, key: tuple[Any, ...], make: Callable[[], T]) -> T:
-        """What ``make`` makes, made once in the transaction."""
-        made = self._of(tenant).made
-        if key not in made:
-            made[key] = make()
-        return cast("T", made[key])
+    def made(self, tenant: str) -> dict[tuple[Any, ...], Any]:
+        """What was made of a tenant's rows in the transaction: to be looked up, and added to."""
+        return self._of(tenant).made
 
     def leased(
         self,
@@ -280,11 +287,12 @@ class Transaction:
             read: Makes of them what must not be disclosed.
         """
         known = self._of(tenant)
-        if scope not in known.leased:
-            known.leased[scope] = dict.fromkeys(find())
-        if scope not in known.fragments:
-            known.fragments[scope] = tuple(read(known.leased[scope]))
-        return known.fragments[scope]
+        fragments = known.fragments.get(scope)
+        if fragments is None:
+            if scope not in known.leased:
+                known.leased[scope] = dict.fromkeys(find())
+            fragments = known.fragments[scope] = tuple(read(known.leased[scope]))
+        return fragments
 
     def committed(self) -> None:
         """Leave what is known to the transactions that come after; only once this one has committed."""
@@ -388,7 +396,12 @@ class Transaction:
         Raises:
             VerificationFailed: The row was changed or moved.
         """
-        return self.once(row.tenant, ("value", row.credential_id, row.version), lambda: self._unseal_value(row))
+        made = self.made(row.tenant)
+        key = ("value", row.credential_id, row.version)
+        value: str | None = made.get(key)
+        if value is None:
+            value = made[key] = self._unseal_value(row)
+        return value
 
     def _unseal_value(self, row: VersionRow) -> str:
         data_key = Key(row.credential_id, row.version, self._data_key(row))
@@ -477,7 +490,9 @@ class Transaction:
             body = entry_bytes(entry)
             bodies.append(body)
             self._store.insert(EntryRow(log.tenant, seq, time, *columns_of(entry), body))
-        return log_tree.grown(self._store, log, bodies, time)
+        known = self._of(log.tenant)
+        head, known.leaves = log_tree.grown(self._store, log, bodies, time, known.leaves)
+        return head
 
     def _opened(self, log: LogRow) -> LogRow:
         """A head as the vault wrote it; one from before there were trees is given its tree first."""

@@ -41,6 +41,11 @@ from vaultctl.store.rows import (
     VersionRow,
 )
 
+CREDENTIAL_TYPES = {type.value: type for type in CredentialType}
+CREDENTIAL_STATES = {state.value: state for state in CredentialState}
+_LEASE_STATES = {state.value: state for state in LeaseState}
+_DELIVERIES: dict[str | None, Delivery] = {None: Delivery.VALUE} | {delivery.value: delivery for delivery in Delivery}
+
 _POLICY_IDENTITIES = msgspec.json.Decoder(tuple[AllowedIdentity, ...])
 _ENTRY = msgspec.json.Decoder(AuditEntry)
 
@@ -65,8 +70,8 @@ def credential(row: CredentialRow) -> Credential:
     return Credential(
         id=row.id,
         name=row.name,
-        type=CredentialType(row.type),
-        state=CredentialState(row.state),
+        type=CREDENTIAL_TYPES[row.type],
+        state=CREDENTIAL_STATES[row.state],
         version=row.version,
         metadata=json.loads(row.metadata),
         attributes=json.loads(row.attributes),
@@ -112,9 +117,12 @@ def lease_identity(row: LeaseRow) -> Identity:
     )
 
 
-def lease(row: LeaseRow, now: int) -> Lease:
-    """A lease as it is ``now``: one that ran out is expired, whether or not that was recorded yet."""
-    state = LeaseState(row.state)
+def lease(row: LeaseRow, now: int, identity: Identity | None = None) -> Lease:
+    """A lease as it is ``now``: one that ran out is expired, whether or not that was recorded yet.
+
+    ``identity`` is who holds it, if that is known.
+    """
+    state = _LEASE_STATES[row.state]
     if state is LeaseState.ACTIVE and row.expires_at <= now:
         state = LeaseState.EXPIRED
     return Lease(
@@ -122,14 +130,14 @@ def lease(row: LeaseRow, now: int) -> Lease:
         credential_id=row.credential_id,
         credential_name=row.credential_name,
         credential_version=row.credential_version,
-        identity=lease_identity(row),
+        identity=identity or lease_identity(row),
         ttl=Duration.of(row.ttl),
         issued_at=from_micros(row.issued_at),
         expires_at=from_micros(row.expires_at),
         max_expires_at=from_micros(row.max_expires_at),
         renewals=row.renewals,
         state=state,
-        delivery=Delivery.VALUE if row.delivery is None else Delivery(row.delivery),
+        delivery=_DELIVERIES[row.delivery],
         redeemed_at=_moment(row.redeemed_at),
         renewed_at=_moment(row.renewed_at),
         ended_at=_moment(row.ended_at),

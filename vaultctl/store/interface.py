@@ -1,6 +1,6 @@
 """What a store offers to the engine, whichever database stands behind it."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -75,12 +75,19 @@ class StoreTransaction(Protocol):
         """How many rows that meet all conditions have each value of a column."""
         ...
 
+    def first_entry_from(self, tenant: str, time: int) -> int | None:
+        """The number that the first entry from a time on has in a log, or would have; None if entries are missing."""
+        ...
+
     def insert(self, row: Row) -> None:
         """Add a row. It is sent when its table is read, or before the commit; only then can it be refused."""
         ...
 
-    def update(self, row: Row) -> None:
-        """Replace the row that has the same primary key; sent like one that is added."""
+    def update(self, row: Row, columns: Sequence[str] | None = None) -> None:
+        """Replace the row that has the same primary key, or only the ``columns`` of it that change.
+
+        It is sent like one that is added.
+        """
         ...
 
     def flush(self) -> None:

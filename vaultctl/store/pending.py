@@ -5,6 +5,7 @@ statement costs a round trip to a database beyond a network, and where the datab
 of the process go first.
 """
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -14,8 +15,8 @@ from vaultctl.domain.errors import VerificationFailed
 from vaultctl.store import statements
 from vaultctl.store.rows import Row
 
-_MOST_ROWS = 64
-"""Of one statement. Statements are of 1, 2, 4… rows, so that there are few to prepare."""
+MOST_ROWS = 64
+"""Of one statement."""
 
 
 class Statement(NamedTuple):
@@ -38,8 +39,10 @@ class Statement(NamedTuple):
 class Pending:
     """What was added and replaced, by table, in order."""
 
-    def __init__(self, mark: statements.WriteMark) -> None:
+    def __init__(self, mark: statements.WriteMark, *, few: bool) -> None:
+        """``few`` is whether statements are of 1, 2, 4… rows only, where it is dear to prepare one for each number."""
         self._mark = mark
+        self._few = few
         self._added: dict[type[Row], list[Row]] = {}
         self._before: dict[type[Row], list[Statement]] = {}
         """Statements that come before the rows that were added since."""
@@ -51,10 +54,13 @@ class Pending:
             rows = self._added[type(row)] = []
         rows.append(row)
 
-    def replace(self, row: Row) -> None:
-        """Replace the row that has the same primary key."""
-        parameters = [*astuple(row), *statements.key_values(row)]
-        replacing = Statement(statements.update(type(row), self._mark), parameters, 1, row.table)
+    def replace(self, row: Row, columns: Sequence[str] | None) -> None:
+        """Replace the row that has the same primary key, or only some of its columns."""
+        if columns is None:
+            columns = [column for column in row.__struct_fields__ if column not in row.key]
+        parameters = [getattr(row, column) for column in (*columns, *row.key)]
+        sql = statements.update(type(row), self._mark, tuple(columns))
+        replacing = Statement(sql, parameters, 1, row.table)
         self._before[type(row)] = [*self.of(type(row)), replacing]
 
     def of(self, row_type: type[Row]) -> list[Statement]:
@@ -65,7 +71,9 @@ class Pending:
         rows = self._added.pop(row_type, [])
         at = 0
         while at < len(rows):
-            count = min(_MOST_ROWS, 1 << ((len(rows) - at).bit_length() - 1))
+            count = min(MOST_ROWS, len(rows) - at)
+            if self._few:
+                count = 1 << (count.bit_length() - 1)
             values = list(chain.from_iterable(map(astuple, rows[at : at + count])))
             taken.append(Statement(statements.insert(row_type, self._mark, count), values, count, row_type.table))
             at += count

@@ -379,7 +379,7 @@ class PostgresTransaction:
         self._clock = clock
         self._opening = opening
         self._now: int | None = None
-        self._pending = Pending("$")
+        self._pending = Pending("$", few=True)
         self.has_begun = False
         self.writable = writable
 
@@ -436,13 +436,18 @@ class PostgresTransaction:
         sql, parameters = statements.count_by(row_type, column, conditions, "%s")
         return {value: int(count) for value, count in self._read(row_type, sql, parameters)}
 
+    def first_entry_from(self, tenant: str, time: int) -> int | None:
+        """The number that the first entry from a time on has in a log, or would have; None if entries are missing."""
+        found = self._read(EntryRow, statements.first_entry_from("%s"), (time, tenant)).fetchone()
+        return None if found is None else int(found[0])
+
     def insert(self, row: Row) -> None:
         """Add a row."""
         self._pending.add(row)
 
-    def update(self, row: Row) -> None:
-        """Replace the row that has the same primary key."""
-        self._pending.replace(row)
+    def update(self, row: Row, columns: Sequence[str] | None = None) -> None:
+        """Replace the row that has the same primary key, or only the ``columns`` of it that change."""
+        self._pending.replace(row, columns)
 
     def delete(self, row_type: type[Row], *conditions: Where) -> None:
         """Remove the rows that meet all conditions; at least one is needed."""
@@ -536,7 +541,7 @@ def _migrate(connection: _Connection, migrations: Sequence[Migration]) -> None:
 
 def _dialect(statement: str) -> LiteralString:
     """A statement of the schema as PostgreSQL has it; text is ordered by its bytes, as in SQLite."""
-    statement = re.sub(r"\bBLOB\b", "BYTEA", statement)
+    statement = re.sub(r"\bBLOB\b", "BYTEA", statement).removesuffix("WITHOUT ROWID")
     return re.sub(r"\bTEXT\b", 'TEXT COLLATE "C"', statement)
 
 

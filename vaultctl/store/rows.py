@@ -9,8 +9,12 @@ from typing import ClassVar
 import msgspec
 
 
-class Row(msgspec.Struct, frozen=True):
-    """Base of all rows: the fields are the columns, in order."""
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of all rows: the fields are the columns, in order.
+
+    What a code authenticates is the row by its columns' names, without those that have their default: so a later
+    migration can add a column that is NULL at first.
+    """
 
     table: ClassVar[str]
     key: ClassVar[tuple[str, ...]]

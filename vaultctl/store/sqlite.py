@@ -20,14 +20,20 @@ from vaultctl.store import statements
 from vaultctl.store.interface import Clock, R, Where
 from vaultctl.store.migrations import MIGRATIONS, Migration
 from vaultctl.store.pending import Pending, Statement
-from vaultctl.store.rows import LogRow, Row
+from vaultctl.store.rows import EntryRow, LogRow, Row
 from vaultctl.store.turnstile import Turnstile
 
-_CHECKPOINT_BYTES = 4_000_000
-"""A WAL longer than this is checkpointed after a commit."""
+_CHECKPOINT_PAGES = 1_000
+"""A WAL of so many pages is checkpointed by the commit that makes it as long."""
+
+_WAL_BYTES = 5_000_000
+"""A WAL that a long read has made larger than this shrinks again. Else its file stays: a commit into it is quicker."""
 
 _CLOSING_BYTES = 400_000
-"""A writer that leaves a WAL longer than this checkpoints it: whoever opens the database next reads all of it."""
+"""A writer that leaves a WAL file larger than this empties it: whoever opens the database next reads what is there."""
+
+_MOST_STATEMENTS = 500
+"""That a writer keeps prepared: an INSERT for each number of rows of the tables that grow."""
 
 _CLOCK_TOLERANCE = 5 * 60 * SECOND
 
@@ -116,7 +122,6 @@ class SqliteStore:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            self._checkpoint_over(_CHECKPOINT_BYTES, connection)
 
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The system's time and that of the last audit entry, in microseconds since 1970."""
@@ -138,7 +143,7 @@ class SqliteStore:
         self._closed = True
         if self._writer is not None:
             with suppress(VaultError, sqlite3.Error), self._reader(), self._turnstile.turn():
-                self._checkpoint_over(_CLOSING_BYTES, self._writer)
+                self._empty_wal(self._writer)
                 self._writer.close()
             self._writer.close()  # also where there was no turn: whoever has it keeps this from being the last
             self._writer = None
@@ -213,10 +218,11 @@ class SqliteStore:
             self._writer = _connect(self.path, writable=True)
             apply_migrations(self._writer, migrations)
 
-    def _checkpoint_over(self, size: int, connection: sqlite3.Connection) -> None:
-        with suppress(OSError, sqlite3.Error):  # the commit stands, whatever becomes of the checkpoint
-            if Path(f"{self.path}-wal").stat().st_size > size:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    def _empty_wal(self, connection: sqlite3.Connection) -> None:
+        with suppress(OSError, sqlite3.Error):
+            if Path(f"{self.path}-wal").stat().st_size > _CLOSING_BYTES:
+                connection.execute("PRAGMA busy_timeout = 0").fetchone()  # not even for readers
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
 class SqliteTransaction:
@@ -224,7 +230,7 @@ class SqliteTransaction:
 
     def __init__(self, connection: sqlite3.Connection, now: int, *, writable: bool) -> None:
         self._connection = connection
-        self._pending = Pending("?")
+        self._pending = Pending("?", few=False)
         self.now = now
         self.writable = writable
 
@@ -258,15 +264,21 @@ class SqliteTransaction:
         sql, parameters = statements.count_by(row_type, column, conditions, "?")
         return dict(self._connection.execute(sql, parameters).fetchall())
 
+    def first_entry_from(self, tenant: str, time: int) -> int | None:
+        """The number that the first entry from a time on has in a log, or would have; None if entries are missing."""
+        self._send(self._pending.of(EntryRow))
+        found = self._connection.execute(statements.first_entry_from("?"), (time, tenant)).fetchone()
+        return None if found is None else int(found[0])
+
     def insert(self, row: Row) -> None:
         """Add a row."""
         self._pending.add(row)
         if not self.writable:
             self.send_pending()  # which the database refuses
 
-    def update(self, row: Row) -> None:
-        """Replace the row that has the same primary key."""
-        self._pending.replace(row)
+    def update(self, row: Row, columns: Sequence[str] | None = None) -> None:
+        """Replace the row that has the same primary key, or only the ``columns`` of it that change."""
+        self._pending.replace(row, columns)
         if not self.writable:
             self.send_pending()
 
@@ -370,7 +382,7 @@ def _existing(path: Path) -> Path:
 
 def _file_identity(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 — it is done for every transaction
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -393,13 +405,14 @@ def _connect(path: Path, *, writable: bool) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,  # a connection is used by one thread at a time: the turnstile and the pool see to it
         timeout=5.0,
+        cached_statements=_MOST_STATEMENTS,
     )
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         if writable:
             connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
-            connection.execute("PRAGMA journal_size_limit = 0").fetchone()
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}").fetchone()
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}").fetchone()
             connection.execute("PRAGMA secure_delete = ON").fetchone()
     except BaseException:
         connection.close()

@@ -14,6 +14,10 @@ Mark = Literal["?", "%s"]
 WriteMark = Literal["?", "$"]
 """The same in statements that write: ``$`` is followed by the parameter's number, as PostgreSQL itself has it."""
 
+# Whoever writes rolls all back if a statement fails. SQLite, which could take back the statement alone, would else copy
+# each page before it changes it.
+_OR_ROLLBACK = {"?": " OR ROLLBACK", "$": ""}
+
 
 @lru_cache
 def columns(row_type: type[Row]) -> str:
@@ -28,26 +32,24 @@ def select_by_key(row_type: type[Row], mark: Mark) -> str:
     return f"SELECT {columns(row_type)} FROM {row_type.table} WHERE {found}"
 
 
-@lru_cache
+@lru_cache(1_000)
 def insert(row_type: type[Row], mark: WriteMark, rows: int) -> str:
     """Adds so many rows."""
     marks = _marks(mark)
     each = (f"({', '.join(next(marks) for _ in row_type.__struct_fields__)})" for _ in range(rows))
-    return f"INSERT INTO {row_type.table} ({columns(row_type)}) VALUES {', '.join(each)}"
+    return f"INSERT{_OR_ROLLBACK[mark]} INTO {row_type.table} ({columns(row_type)}) VALUES {', '.join(each)}"
 
 
-@lru_cache
-def update(row_type: type[Row], mark: WriteMark) -> str:
-    """Replaces the row with a primary key, which comes after the columns."""
+@lru_cache(1_000)
+def update(row_type: type[Row], mark: WriteMark, changing: tuple[str, ...]) -> str:
+    """Replaces some columns of the row with a primary key, which comes after them.
+
+    An index is written anew for each of its columns that the statement names, changed or not.
+    """
     marks = _marks(mark)
-    changes = ", ".join(f"{column} = {next(marks)}" for column in row_type.__struct_fields__)
+    changes = ", ".join(f"{column} = {next(marks)}" for column in changing)
     found = " AND ".join(f"{column} = {next(marks)}" for column in row_type.key)
-    return f"UPDATE {row_type.table} SET {changes} WHERE {found}"
-
-
-def key_values(row: Row) -> list[Any]:
-    """The primary key's values."""
-    return [getattr(row, column) for column in row.key]
+    return f"UPDATE{_OR_ROLLBACK[mark]} {row_type.table} SET {changes} WHERE {found}"
 
 
 def select(
@@ -69,6 +71,27 @@ def count_by(row_type: type[Row], column: str, conditions: Sequence[Where], mark
     """Counts the rows that meet all conditions for each value of a column; the statement and its parameters."""
     clause, parameters = where(conditions, mark)
     return f"SELECT {column}, count(*) FROM {row_type.table}{clause} GROUP BY {column}", parameters
+
+
+@lru_cache
+def first_entry_from(mark: Mark) -> str:
+    """Finds the number of a log's first entry from a time on, by halving, since times never decrease with ``seq``.
+
+    The parameters are the time and the tenant. Where an entry is missing nothing may be found.
+    """
+    return f"""
+        WITH RECURSIVE span (low, high, tenant, time) AS (
+            SELECT CAST(0 AS BIGINT), size, tenant, CAST({mark} AS BIGINT) FROM logs WHERE tenant = {mark}
+            UNION ALL
+            SELECT
+                CASE WHEN middle.time < span.time THEN middle.seq + 1 ELSE low END,
+                CASE WHEN middle.time < span.time THEN high ELSE middle.seq END,
+                span.tenant,
+                span.time
+            FROM span JOIN entries middle ON middle.tenant = span.tenant AND middle.seq = (low + high) / 2
+            WHERE low < high
+        )
+        SELECT low FROM span WHERE low = high"""
 
 
 def where(conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
