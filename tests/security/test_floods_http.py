@@ -137,7 +137,7 @@ def test_tokens_that_nobody_knows_do_not_take_the_place_of_those_that_are_known(
         first = stage.pool.submit(lease, stage.client(server, "quiet-org"))
         until(go_on.has_begun.is_set)
         flood = [stage.pool.submit(lease, client) for client in unknown]
-        until(lambda: stage.service.waiting_writes == ROOM)
+        until(lambda: _waiting(stage, "write") == ROOM and sum(future.done() for future in flood) == FLOOD - ROOM)
         served = stage.pool.submit(lease, known)
         until(lambda: stage.service.waiting_writes == ROOM + 1)
         go_on.set()

@@ -152,8 +152,10 @@ def apply(tx: Transaction, call: Call) -> Outcome:
     caller = None
     try:
         caller = authenticate(tx, principal)
-        refuse_if(caller, _outside_tenant(caller, operation))
-        refuse_if(caller, require_redeem_token(caller, redeems=operation.redeems))
+        if caller.tenant == VAULT_TENANT and not operation.of_vault:
+            refuse_if(caller, _outside_tenant())
+        if caller.redeems is not operation.redeems:
+            refuse_if(caller, require_redeem_token(caller, redeems=operation.redeems))
         if idempotency is None or not operation.writes:
             answer = operation.load()(tx, caller, request)
         else:
@@ -173,14 +175,12 @@ def apply(tx: Transaction, call: Call) -> Outcome:
             lease_id=refused.lease_id,
         )
         return Outcome(refused=refused, caller=caller)
-    if tx.writable:
+    if caller.session_id is not None and tx.writable:
         touch(tx, caller)
     return Outcome(answer=answer, caller=caller)
 
 
-def _outside_tenant(caller: Caller, operation: Operation) -> Refusal | None:
-    if caller.tenant != VAULT_TENANT or operation.of_vault:
-        return None
+def _outside_tenant() -> Refusal:
     return Refusal(
         "operator-token",
         NotAllowed("An operator's token belongs to no tenant.", hint="Use a token of the tenant for this."),

@@ -1,7 +1,7 @@
 """The engine of one open vault: runs requests in transactions, one by one or many in one."""
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -129,18 +129,21 @@ class Engine:
 
     def write(
         self,
-        calls: Sequence[Call],
+        calls: list[Call],
         memory: "Memory | None" = None,
         patience: float | None = None,
         random: RandomBytes | None = None,
+        joining: Callable[[], Iterable[Call]] | None = None,
     ) -> Written:
         """Run ``calls``, one after the other, in one transaction that is committed before this returns.
 
         Args:
-            calls: What to run.
+            calls: What to run; what joins is added to it.
             memory: What earlier transactions left behind, and where this one leaves it.
             patience: Seconds to wait for other writers, if not the store's own.
             random: Where random bytes come from, if not from the engine's own source.
+            joining: Answers what else is to be run, once the transaction has begun: that takes time, during which more
+                has come.
 
         Raises:
             VaultError: The only call failed after it had written, or the transaction could not be committed.
@@ -151,6 +154,8 @@ class Engine:
         try:
             with self._store.write(patience) as store_tx:
                 tx = Transaction(store_tx, self._keys, random or self._random, memory)
+                if joining is not None:
+                    calls += joining()
                 # All at once, in order of name: so that nodes don't wait for each other.
                 tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
                 if len(calls) > 1:

@@ -5,7 +5,7 @@ There are no savepoints: a call that fails after it has written is rolled back w
 again without it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from vaultctl.domain.errors import VaultError, VaultUnavailable, VerificationFailed
@@ -51,41 +51,59 @@ class GroupCommit:
         self.spoiled = 0
         self.failures = 0
 
-    def run(self, calls: Sequence[Call]) -> Group:
-        """Run ``calls``; each gets its own result, whatever becomes of the others."""
+    def run(self, calls: Sequence[Call], joining: Callable[[], Iterable[Call]] | None = None) -> Group:
+        """Run ``calls``; each gets its own result, whatever becomes of the others.
+
+        ``joining`` answers those that have come meanwhile, which are run with them. It may be asked several times.
+        """
+        calls = list(calls)
+        try:
+            written = self._write(calls, joining)
+        except Exception as error:
+            return self._without_who_failed(calls, error)
+        return Group(list(written.results), written.grown)
+
+    def _without_who_failed(self, calls: list[Call], error: Exception) -> Group:
+        """Run ``calls`` again, which failed together with ``error``."""
         results: dict[int, Result] = {}
         grown: set[str] = set()
         together = list(enumerate(calls))
         alone: list[tuple[int, Call]] = []
+        failure: Exception | None = error
         while together:
-            try:
-                written = self._write([call for _, call in together])
-            except Spoiled as spoiled:
+            if isinstance(failure, Spoiled):
                 self.spoiled += 1
-                alone.append(together.pop(spoiled.index))
+                alone.append(together.pop(failure.index))
                 if len(alone) > 1:  # rather than once more for each that fails
                     alone += together
                     together = []
-                continue
-            except Exception as error:
-                if len(together) > 1 and not isinstance(error, VaultUnavailable):  # that of one of them, perhaps
+            elif failure is not None:
+                if len(together) > 1 and not isinstance(failure, VaultUnavailable):  # that of one of them, perhaps
                     alone += together
                 else:
-                    results |= {index: self._failure(error) for index, _ in together}
+                    results |= {index: self._failure(failure) for index, _ in together}
+                together = []
+            if not together:
+                break
+            failure = None
+            try:
+                written = self._write([call for _, call in together])
+            except Exception as again:
+                failure = again
             else:
                 results |= {index: result for (index, _), result in zip(together, written.results, strict=True)}
                 grown |= written.grown
-            together = []
+                together = []
         for index, call in alone:
             group = self.run([call])
             results[index] = group.results[0]
             grown |= group.grown
         return Group([results[index] for index in range(len(calls))], frozenset(grown))
 
-    def _write(self, calls: Sequence[Call]) -> Written:
+    def _write(self, calls: list[Call], joining: Callable[[], Iterable[Call]] | None = None) -> Written:
         def write() -> Written:
             try:
-                return self._engine.write(calls, self._memory, random=self._random)
+                return self._engine.write(calls, self._memory, random=self._random, joining=joining)
             except Conflicted:
                 self.conflicts += 1
                 raise

@@ -30,6 +30,7 @@ from vaultctl.domain.records import (
     Role,
 )
 from vaultctl.domain.rules import (
+    DEFAULT_MAX_LEASE_TTL,
     Caller,
     Refusal,
     grant_ttl,
@@ -39,7 +40,7 @@ from vaultctl.domain.rules import (
     require_role,
 )
 from vaultctl.domain.secrets import Secret
-from vaultctl.domain.times import SECOND, from_micros, rfc3339, to_micros
+from vaultctl.domain.times import SECOND, from_micros, micros_of, rfc3339, to_micros
 from vaultctl.engine import paging, views
 from vaultctl.engine.authentication import caller_of, session_is_live
 from vaultctl.engine.catalogue import find_credential, near_names
@@ -52,6 +53,8 @@ from vaultctl.store.rows import CredentialRow, LeaseRow, SessionRow, TokenRow, V
 
 _ACTIVE_STATE = LeaseState.ACTIVE.value
 _ACTIVE = Where("state", "=", _ACTIVE_STATE)
+_LENGTH = "max_expires_at - issued_at"
+_USUAL_LENGTH = micros_of(DEFAULT_MAX_LEASE_TTL)
 
 
 def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> IssuedLease:
@@ -75,9 +78,9 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
         refusal = Refusal(
             refusal.rule, NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
         )
-    refuse_if(caller, refusal, identity=identity, event=Event.LEASE_DENIED, details=details, credential_name=name)
-    if row is None or policy is None:  # judge_lease refuses these
-        raise AssertionError
+    if refusal is not None or row is None or policy is None:
+        refuse_if(caller, refusal, identity=identity, event=Event.LEASE_DENIED, details=details, credential_name=name)
+        raise AssertionError  # judge_lease refuses these
 
     version = _version(tx, row.tenant, row.id, row.version, name)
     value = tx.unseal_value(version)
@@ -98,14 +101,15 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
         Duration.of(tenant.default_lease_ttl),
         Duration.of(tenant.max_lease_ttl),
     )
-    latest = tx.now + grant.maximum.seconds_total * SECOND
+    now = tx.now
+    latest = now + grant.maximum.seconds_total * SECOND
     if caller.expires_at is not None:  # a lease does not outlive the token that it was issued to
         latest = min(latest, to_micros(caller.expires_at))
-    expires_at = min(tx.now + grant.ttl.seconds_total * SECOND, latest)
+    expires_at = min(now + grant.ttl.seconds_total * SECOND, latest)
     lease_row = tx.insert(
         LeaseRow(
             tenant=caller.tenant,
-            id=new_timed_id("lease", tx.now, tx.random),
+            id=new_timed_id("lease", now, tx.random),
             credential_id=row.id,
             credential_name=name,
             credential_version=row.version,
@@ -116,8 +120,8 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
             email=identity.email,
             user_id=identity.user_id,
             purpose=identity.purpose,
-            ttl=max(1, (expires_at - tx.now) // SECOND),
-            issued_at=tx.now,
+            ttl=max(1, (expires_at - now) // SECOND),
+            issued_at=now,
             expires_at=expires_at,
             max_expires_at=latest,
             renewed_at=None,
@@ -363,16 +367,18 @@ class _Liveness:
 def _active_at(tx: Transaction, caller: Caller, credential_name: str | None, at: int) -> list[Where]:
     """The leases that could be active at a moment, but for those that were ended before they expired.
 
-    Of a credential only those count that began no longer before it than the longest lease that there is of it.
+    Of a credential only those count that began no longer before it than the longest lease that there is of it, or a
+    day: shorter ones have no index of their lengths.
     """
     if credential_name is None:
         raise InvalidInput("Of which credential the leases are is missing.", hint="Name it: --credential NAME")
     if at > tx.now:
         raise InvalidInput("What will be active then nobody knows yet.", hint="Name a moment that has passed.")
     of_credential = Where("tenant", "=", caller.tenant), Where("credential_name", "=", credential_name)
-    longest = tx.find(LeaseRow, *of_credential, order="max_expires_at - issued_at", descending=True, limit=1)
-    earliest = at - (longest[0].max_expires_at - longest[0].issued_at) if longest else at
-    return [*_issued_between(earliest, at), Where("expires_at", ">", at)]
+    longer = Where(_LENGTH, ">", _USUAL_LENGTH)
+    longest = tx.find(LeaseRow, *of_credential, longer, order=_LENGTH, descending=True, limit=1)
+    length = longest[0].max_expires_at - longest[0].issued_at if longest else _USUAL_LENGTH
+    return [*_issued_between(max(0, at - length), at), Where("expires_at", ">", at)]
 
 
 def _by_token(tx: Transaction, tenant: str, token_id: str) -> list[Where]:

@@ -99,6 +99,7 @@ class Service:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ticks: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._arrived: list[_Job] = []
         self._pending: dict[_Job, None] = {}  # in order of their deadlines
         self._done = asyncio.Event()
         self._touching: set[bytes] = set()
@@ -175,7 +176,9 @@ class Service:
         call = Call(principal, request, idempotency)
         future: asyncio.Future[Result] = self._loop.create_future()
         job = _Job(call, self._lane(principal), future, time.monotonic() + self._seconds)
-        (self._writes if call.writes else self._reads).put(job.lane, job)
+        if not self._arrived:
+            self._loop.call_soon(self._hand_over)
+        self._arrived.append(job)
         self._pending[job] = None
         result = await future
         if isinstance(result, Exception):
@@ -199,6 +202,15 @@ class Service:
             return principal.tenant
         known = self._callers.get(principal.token_hash)
         return known.tenant if known is not None else ""  # whoever is not known yet shares a lane with the others
+
+    def _hand_over(self) -> None:
+        """Let the threads have what arrived in one turn of the loop: woken for the first, they would wait."""
+        arrived, self._arrived = self._arrived, []
+        for job in arrived:
+            try:
+                (self._writes if job.call.writes else self._reads).put(job.lane, job)
+            except VaultError as error:  # there is no room
+                self._settle(job, error)
 
     def _deliver(self, results: Sequence[tuple[_Job, Result]], grown: frozenset[str]) -> None:
         for job, result in results:
@@ -259,14 +271,18 @@ class Service:
             jobs = self._writes.take(MOST_IN_GROUP, max(0.0, next_reap - time.monotonic()))
             if jobs is None:
                 return
-            now = time.monotonic()
-            jobs = [job for job in jobs if job.deadline > now]  # the others were answered, or will be
-            if jobs:
-                group = self._commit.run([job.call for job in jobs])
+            if jobs := _in_time(jobs):
+                group = self._commit.run([job.call for job in jobs], lambda jobs=jobs: self._joining(jobs))  # type: ignore[misc]
                 self.groups[len(jobs)] += 1
                 self._tell(self._deliver, list(zip(jobs, group.results, strict=True)), group.grown)
             if time.monotonic() >= next_reap:
                 next_reap = time.monotonic() + (0.0 if self._reap() else self._reap_seconds)
+
+    def _joining(self, jobs: list[_Job]) -> list[Call]:
+        """What has come since ``jobs`` were taken, and joins them."""
+        more = _in_time(self._writes.take_waiting(MOST_IN_GROUP - len(jobs)))
+        jobs += more
+        return [job.call for job in more]
 
     def _reap(self) -> bool:
         """Record some of what has ended by itself; answers whether there may be more."""
@@ -311,3 +327,9 @@ class Service:
         deadline = time.monotonic() + _LAST_WAIT
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _in_time(jobs: list[_Job]) -> list[_Job]:
+    """Those that may still be carried out; the others were answered, or will be."""
+    now = time.monotonic()
+    return [job for job in jobs if job.deadline > now]

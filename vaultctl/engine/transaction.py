@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Row)
 
 _DATA_KEY = "data key"
+_UNKNOWN: Any = object()
 
 CHECKPOINT_MICROS = SECOND
 """How old the last checkpoint may be when entries that it does not cover get company."""
@@ -49,6 +50,7 @@ class Transaction:
         self._logs: dict[str, LogRow] = {}
         self._tenants: dict[str, TenantMemory] = {}
         self._unaccounted: set[str] = set()
+        self._mac_keys: dict[str, bytes] = {}
         self.random = random
         self.writes = 0
         """How many rows and entries were written; an operation that refuses must not have moved it."""
@@ -127,8 +129,8 @@ class Transaction:
         Where there is none, ``decoy`` makes one to spend the time on that authenticating it would take.
         """
         rows: dict[Any, Any] = self._of(key[0]).of(row_type)  # type: ignore[arg-type]
-        if key in rows:
-            known: R | None = rows[key]
+        known: R | None = rows.get(key, _UNKNOWN)
+        if known is not _UNKNOWN:
             return known
         row = self._store.get(row_type, *key)
         if row is not None:
@@ -255,7 +257,11 @@ class Transaction:
     def _mac(self, row: Row) -> bytes:
         if row.mac:  # type: ignore[attr-defined]
             row = msgspec.structs.replace(row, mac=row.__struct_defaults__[-1])
-        return row_mac(self._keys.mac(self._store, _tenant(row)), row.table, row)
+        tenant = _tenant(row)
+        key = self._mac_keys.get(tenant)
+        if key is None:
+            key = self._mac_keys[tenant] = self._keys.mac(self._store, tenant)
+        return row_mac(key, row.table, row)
 
     def code(self, tenant: str, purpose: str, data: bytes) -> bytes:
         """An authentication code over ``data`` under the tenant's key, for a purpose that is no table's name."""

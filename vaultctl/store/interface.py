@@ -21,7 +21,10 @@ class Conflicted(Exception):
 
 
 class Where(NamedTuple):
-    """A condition on one column, or on several compared as a tuple. ``is`` takes None."""
+    """A condition on one column, on several compared as a tuple, or on an expression compared with a number.
+
+    ``is`` takes None.
+    """
 
     column: str | tuple[str, ...]
     operator: Literal["=", "!=", "<", "<=", ">", ">=", "in", "is"]

@@ -314,8 +314,9 @@ MIGRATIONS: tuple[Migration, ...] = (
                 WHERE state = 'active'""",
             "CREATE INDEX leases_active ON leases (tenant, id) WHERE state = 'active'",
             "CREATE INDEX leases_expiring ON leases (expires_at, tenant, id) WHERE state = 'active'",
-            # Whoever asks which leases were active at a moment looks back as far as the longest of them.
-            "CREATE INDEX leases_by_length ON leases (tenant, credential_name, (max_expires_at - issued_at))",
+            # Whoever asks which leases were active at a moment looks back a day, or as far as the longest of them.
+            """CREATE INDEX leases_by_length ON leases (tenant, credential_name, (max_expires_at - issued_at))
+                WHERE max_expires_at - issued_at > 86400000000""",
             # Times never decrease with seq: a time is found by halving.
             "DROP INDEX entries_by_time",
             "DROP INDEX entries_by_agent",

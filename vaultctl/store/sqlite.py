@@ -35,6 +35,8 @@ _CLOSING_BYTES = 400_000
 _MOST_STATEMENTS = 500
 """That a writer keeps prepared: an INSERT for each number of rows of the tables that grow."""
 
+_MOST_HEADS = 1_000
+
 _CLOCK_TOLERANCE = 5 * 60 * SECOND
 
 
@@ -72,6 +74,7 @@ class SqliteStore:
         self._clock = clock
         self._turnstile = Turnstile(path, lock_timeout)
         self._writer: sqlite3.Connection | None = None
+        self._heads: _Heads | None = None
         self._readers: list[sqlite3.Connection] = []
         self._readers_lock = threading.Lock()
         try:
@@ -93,7 +96,7 @@ class SqliteStore:
         with self._reader() as connection:
             connection.execute("BEGIN")
             try:
-                now = self._clock() if by_clock else self._now(connection)
+                now = self._clock() if by_clock else self._now(_last_entry(connection))
                 yield SqliteTransaction(connection, now, writable=False)
             finally:
                 connection.execute("ROLLBACK")
@@ -113,12 +116,13 @@ class SqliteStore:
             connection = self._writer
             connection.execute("BEGIN IMMEDIATE")
             try:
-                _require_no_programs(connection, self.path)
-                tx = SqliteTransaction(connection, self._now(connection), writable=True)
+                heads = self._heads_now(connection)
+                tx = SqliteTransaction(connection, self._now(heads.last_entry), writable=True, heads=heads)
                 yield tx
                 tx.send_pending()
                 connection.execute("COMMIT")
             except BaseException:
+                self._heads = None
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
@@ -126,7 +130,7 @@ class SqliteStore:
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The system's time and that of the last audit entry, in microseconds since 1970."""
         with self._reader() as connection:
-            return self._clock(), self._last_entry(connection)
+            return self._clock(), _last_entry(connection)
 
     def problems(self) -> list[str]:
         """What SQLite's own check finds wrong with the file; empty if nothing."""
@@ -179,8 +183,16 @@ class SqliteStore:
                 f"The vault's database {self.path} was removed or replaced while it was in use.", hint="Start again."
             )
 
-    def _now(self, connection: sqlite3.Connection) -> int:
-        last = self._last_entry(connection)
+    def _heads_now(self, connection: sqlite3.Connection) -> "_Heads":
+        """What is known of the logs, which nobody has changed since this connection's last transaction, or nothing."""
+        # It changes whenever another connection has committed anything (sqlite.org/pragma.html#pragma_data_version).
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if self._heads is None or self._heads.version != version:
+            _require_no_programs(connection, self.path)
+            self._heads = _Heads(version, _last_entry(connection))
+        return self._heads
+
+    def _now(self, last: int) -> int:
         clock = self._clock()
         if clock < last - _CLOCK_TOLERANCE:
             behind = (last - clock) // (60 * SECOND)
@@ -189,13 +201,6 @@ class SqliteStore:
                 hint="Set the clock; vaultctl doctor shows both times.",
             )
         return max(clock, last)
-
-    @staticmethod
-    def _last_entry(connection: sqlite3.Connection) -> int:
-        last = connection.execute("SELECT max(last_time) FROM logs").fetchone()[0] or 0
-        if not isinstance(last, int):
-            raise sqlite3.DatabaseError("a time is not a number")
-        return last
 
     def _migrate(self, migrations: Sequence[Migration]) -> None:
         newest = migrations[-1].version
@@ -225,18 +230,51 @@ class SqliteStore:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
 
+class _Heads:
+    """The heads of logs as a writer has read or left them.
+
+    Attributes:
+        version: The database's data version, as the writer's connection has it.
+        last_entry: The time of the last entry of all logs.
+        by_tenant: Those that are known.
+    """
+
+    def __init__(self, version: int, last_entry: int) -> None:
+        self.version = version
+        self.last_entry = last_entry
+        self.by_tenant: dict[str, LogRow] = {}
+
+    def note(self, log: LogRow) -> None:
+        """Take in one that was read or is written."""
+        if len(self.by_tenant) >= _MOST_HEADS:
+            self.by_tenant.clear()
+        self.by_tenant[log.tenant] = log
+        if isinstance(log.last_time, int):
+            self.last_entry = max(self.last_entry, log.last_time)
+
+
 class SqliteTransaction:
     """One transaction on one connection. What it writes is sent together, before the table is read."""
 
-    def __init__(self, connection: sqlite3.Connection, now: int, *, writable: bool) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, now: int, *, writable: bool, heads: _Heads | None = None
+    ) -> None:
+        """``heads`` is what is known of the logs, for a transaction that is the only writer."""
         self._connection = connection
+        self._heads = heads
         self._pending = Pending("?", few=False)
         self.now = now
         self.writable = writable
 
     def hold(self, tenants: Collection[str], *, wait: bool = True) -> dict[str, LogRow]:  # noqa: ARG002
         """The heads of these tenants' logs, which are held anyway: there is one writer at a time."""
-        return {log.tenant: log for log in self.find(LogRow, Where("tenant", "in", sorted(tenants)))}
+        known = {} if self._heads is None else self._heads.by_tenant
+        held = {tenant: known[tenant] for tenant in tenants if tenant in known}
+        if unknown := sorted(tenant for tenant in tenants if tenant not in known):
+            for log in self.find(LogRow, Where("tenant", "in", unknown)):
+                held[log.tenant] = log
+                self._note(log)
+        return held
 
     def get(self, row_type: type[R], *key: str | int) -> R | None:
         """The row with that primary key, or None."""
@@ -272,12 +310,14 @@ class SqliteTransaction:
 
     def insert(self, row: Row) -> None:
         """Add a row."""
+        self._note(row)
         self._pending.add(row)
         if not self.writable:
             self.send_pending()  # which the database refuses
 
     def update(self, row: Row, columns: Sequence[str] | None = None) -> None:
         """Replace the row that has the same primary key, or only the ``columns`` of it that change."""
+        self._note(row)
         self._pending.replace(row, columns)
         if not self.writable:
             self.send_pending()
@@ -288,6 +328,8 @@ class SqliteTransaction:
         clause, parameters = statements.where(conditions, "?")
         if not clause:
             raise ValueError("delete needs a condition")
+        if row_type is LogRow and self._heads is not None:
+            self._heads.by_tenant.clear()
         self._connection.execute(f"DELETE FROM {row_type.table}{clause}", parameters)
 
     def flush(self) -> None:
@@ -297,6 +339,10 @@ class SqliteTransaction:
     def send_pending(self) -> None:
         """Send what was written."""
         self._send(self._pending.all())
+
+    def _note(self, row: Row) -> None:
+        if self._heads is not None and isinstance(row, LogRow):
+            self._heads.note(row)
 
     def _send(self, pending: Iterable[Statement]) -> None:
         for statement in pending:
@@ -386,6 +432,13 @@ def _file_identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _last_entry(connection: sqlite3.Connection) -> int:
+    last = connection.execute("SELECT max(last_time) FROM logs").fetchone()[0] or 0
+    if not isinstance(last, int):
+        raise sqlite3.DatabaseError("a time is not a number")
+    return last
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:

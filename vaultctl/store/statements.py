@@ -101,8 +101,10 @@ def where(conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
     for column, operator, value in conditions:
         left = f"({', '.join(column)})" if isinstance(column, tuple) else column
         if column == "state" and operator == "=" and value.isalpha():
-            # Written out: a partial index is known to apply only to a value that the planner sees.
+            # Written out, as below: a partial index is known to apply only to a value that the planner sees.
             parts.append(f"state = '{value}'")
+        elif " " in column:
+            parts.append(f"{column} {operator} {int(value)}")
         elif operator == "is":
             parts.append(f"{left} IS NULL")
         elif operator == "in" and not value:
