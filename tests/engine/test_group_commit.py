@@ -312,7 +312,7 @@ def test_one_call_alone_is_run_again_too(crowd: Crowd) -> None:
 # What is remembered from one group to the next
 
 
-def test_rows_are_read_once_while_nobody_else_writes(crowd: Crowd, failures: Failures) -> None:
+def test_rows_are_read_once_while_nobody_else_changes_them(crowd: Crowd, failures: Failures) -> None:
     meddler, engine = meddled(crowd)
     groups = group_commit(engine, failures)
     calls = [Call(crowd.agents["my-org"], lease()) for _ in range(3)]
@@ -322,9 +322,44 @@ def test_rows_are_read_once_while_nobody_else_writes(crowd: Crowd, failures: Fai
     assert len(leases_of(groups.run(calls).results)) == 3
     assert not {TokenRow, CredentialRow} & set(read)
 
-    crowd.engine.perform(crowd.owner(), ask.CreateToken(agent="another"))  # somebody else writes
+    crowd.engine.perform(crowd.agents["my-org"], lease())  # on another node
+    groups.run(calls)
+    assert not {TokenRow, CredentialRow} & set(read)
+
+    crowd.engine.perform(crowd.owner(), ask.CreateToken(agent="another"))
     groups.run(calls)
     assert {TokenRow, CredentialRow} <= set(read)
+
+
+def test_a_database_that_was_set_back_and_grows_anew_is_not_taken_for_what_it_was(
+    fast_path: Path, clock: Clock, failures: Failures
+) -> None:
+    """Such as a standby that had not heard of everything: as much has changed, and something else."""
+    first = Twin(fast_path / "vault", clock)
+    store = SqliteStore(first.path, clock=clock)
+    groups = group_commit(Engine(store, RootKey.new(random.Random(8).randbytes)), failures)
+    owner = Owner("my-org", "owner@localhost")
+
+    def rotate(value: str) -> None:
+        first.engine.perform(owner, ask.RotateCredential(name="api", value=Secret(value)))
+
+    def leased() -> str:
+        issued: IssuedLease = answer_of(groups.run([Call(owner, lease())]).results[0])
+        assert issued.value is not None
+        return issued.value.reveal()
+
+    value = Secret("first-0123456789")
+    first.engine.perform(owner, ask.CreateCredential(name="api", type=CredentialType.API_KEY, value=value))
+    database, before = sqlite3.connect(first.path), sqlite3.connect(":memory:")
+    database.backup(before)
+    rotate("second-0123456789")
+    assert leased() == "second-0123456789"
+    before.backup(database)
+    database.close()
+    before.close()
+    rotate("third-0123456789")
+    assert leased() == "third-0123456789"
+    store.close()
 
 
 def test_what_another_node_has_done_is_seen(crowd: Crowd, failures: Failures) -> None:

@@ -2,9 +2,10 @@
 
 Whoever holds a tenant's log is the only one that writes to the tenant, and every change to the rows that are
 remembered leaves an entry there. So within a transaction what was read stays true, and from one transaction to the next
-if the log has not grown meanwhile by anyone else's hand: its head is the very one that was left. That it is as long
-would not do, for a database that was set back, to a backup or to what a standby had, grows anew. Names that are not
-there are remembered as well: to look for them again takes as long as for one that is there.
+if the log has not grown meanwhile by anyone else's hand: its head is the very one that was left. If it has, the rows
+are as they were while the head's ``authority`` is the one that was left. That the log is as long, or that as much has
+changed, would not do, for a database that was set back, to a backup or to what a standby had, grows anew. Names that
+are not there are remembered as well: to look for them again takes as long as for one that is there.
 """
 
 from collections.abc import Iterable
@@ -88,9 +89,16 @@ class Memory:
         return log.tenant in self._tenants and self._tenants[log.tenant][0] == log
 
     def recall(self, log: LogRow) -> TenantMemory:
-        """What is known of a tenant whose log has the head ``log``. It must be given back to be known again."""
-        head, known = self._tenants.pop(log.tenant, (None, None))
-        return known if known is not None and head == log else TenantMemory()
+        """What is known of a tenant whose log has the head ``log``, an authentic one. To be known again it is kept."""
+        if log.tenant not in self._tenants:
+            return TenantMemory()
+        head, known = self._tenants.pop(log.tenant)
+        if head == log:
+            return known
+        if log.authority is None or head.authority != log.authority:
+            return TenantMemory()
+        known.leased, known.leaves = {}, None
+        return known
 
     def keep(self, known: Iterable[tuple[LogRow, TenantMemory]]) -> None:
         """Remember what was known when a transaction had committed."""

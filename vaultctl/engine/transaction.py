@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Row)
 
 _DATA_KEY = "data key"
+_AUTHORITY_BYTES = 16
 _UNKNOWN: Any = object()
 
 CHECKPOINT_MICROS = SECOND
@@ -49,7 +50,7 @@ class Transaction:
         self._asked: set[str] = set()
         self._logs: dict[str, LogRow] = {}
         self._tenants: dict[str, TenantMemory] = {}
-        self._unaccounted: set[str] = set()
+        self._authority: dict[str, bytes] = {}
         self._mac_keys: dict[str, bytes] = {}
         self.random = random
         self.writes = 0
@@ -225,7 +226,7 @@ class Transaction:
         known.rows.pop(row_type, None)
         known.fragments.clear()
         if row_type in KEPT:
-            self._unaccounted.add(tenant)
+            self._authority_changes(tenant)
 
     def is_authentic(self, row: Row) -> bool:
         """Whether a row is as the vault wrote it; of one without a code, whether it could be."""
@@ -321,8 +322,11 @@ class Transaction:
         if isinstance(row, LeaseRow):
             self._of(row.tenant).note_lease(row)
         elif isinstance(row, KEPT):
-            self._unaccounted.add(_tenant(row))
+            self._authority_changes(_tenant(row))
             self._of(_tenant(row)).fragments.clear()
+
+    def _authority_changes(self, tenant: str) -> None:
+        self._authority[tenant] = self.random(_AUTHORITY_BYTES)
 
     # Tenants and keys
 
@@ -472,17 +476,19 @@ class Transaction:
     def finish(self) -> frozenset[str]:
         """Write the buffered entries behind those that the tenants' logs have; answers which logs grew."""
         self.hold(self._entries.keys())
-        if self._unaccounted - self._entries.keys():
+        if self._authority.keys() - self._entries.keys():
             raise InternalError("Rows were changed without an audit entry.")
         for tenant, entries in sorted(self._entries.items()):
             self._require_held(tenant)
             log = self._logs[tenant]
             if log.unsigned_entries and self.now - (log.checkpoint_time or 0) >= CHECKPOINT_MICROS:
                 log = log_tree.signed(self._store, self._keys, log, self.now)
+            if tenant in self._authority:
+                log = msgspec.structs.replace(log, authority=self._authority[tenant])
             self._replace_head(self._written(log, entries))
         grown = frozenset(self._entries)
         self._entries.clear()
-        self._unaccounted.clear()
+        self._authority.clear()
         return grown
 
     def _written(self, log: LogRow, entries: list[dict[str, Any]]) -> LogRow:

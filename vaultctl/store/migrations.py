@@ -328,6 +328,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             """CREATE INDEX entries_by_credential ON entries (tenant, credential_name, seq)
                 WHERE credential_name IS NOT NULL""",
             "CREATE INDEX entries_by_lease ON entries (tenant, lease_id, seq) WHERE lease_id IS NOT NULL",
+            "ALTER TABLE logs ADD COLUMN authority BLOB",
         ),
     ),
 )

@@ -203,6 +203,7 @@ class LogRow(Row, frozen=True):
         checkpoints: How many checkpoints were made.
         unsigned_entries: How many entries the last checkpoint does not cover.
         checkpoint_time: When it was made; in a log without one, when the log was.
+        authority: Random bytes that are others after each change to a row that never changes without an entry.
         mac: Authenticates the others.
     """
 
@@ -216,6 +217,7 @@ class LogRow(Row, frozen=True):
     checkpoints: int | None = None
     unsigned_entries: int | None = None
     checkpoint_time: int | None = None
+    authority: bytes | None = None
     mac: bytes | None = None
 
 

@@ -76,7 +76,7 @@ class SqliteStore:
         self._writer: sqlite3.Connection | None = None
         self._heads: _Heads | None = None
         self._readers: list[sqlite3.Connection] = []
-        self._readers_lock = threading.Lock()
+        self._connections_lock = threading.RLock()  # a signal handler may close
         try:
             self._migrate(migrations)
         except BaseException:
@@ -111,9 +111,7 @@ class SqliteStore:
         with self._turnstile.turn(patience), _translated(self.path):
             self._require_open()
             self._require_same_file()
-            if self._writer is None:
-                self._writer = _connect(self.path, writable=True)
-            connection = self._writer
+            connection = self._writer or self._open_writer()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 heads = self._heads_now(connection)
@@ -144,14 +142,15 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close for good: the writer under the lock and before the last reader, so that none checkpoints by itself."""
-        self._closed = True
+        with self._connections_lock:  # a writer that is about to be opened is not any more, or is seen below
+            self._closed = True
         if self._writer is not None:
             with suppress(VaultError, sqlite3.Error), self._reader(), self._turnstile.turn():
                 self._empty_wal(self._writer)
                 self._writer.close()
             self._writer.close()  # also where there was no turn: whoever has it keeps this from being the last
             self._writer = None
-        with self._readers_lock:
+        with self._connections_lock:
             while self._readers:
                 self._readers.pop().close()
         self._turnstile.close()
@@ -160,17 +159,23 @@ class SqliteStore:
     def _reader(self) -> Iterator[sqlite3.Connection]:
         with _translated(self.path):
             self._require_same_file()
-            with self._readers_lock:
+            with self._connections_lock:
                 connection = self._readers.pop() if self._readers else None
             connection = connection or _connect(self.path, writable=False)
             try:
                 yield connection
             finally:
-                with self._readers_lock:
+                with self._connections_lock:
                     if self._closed:
                         connection.close()
                     else:
                         self._readers.append(connection)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        with self._connections_lock:
+            self._require_open()
+            self._writer = _connect(self.path, writable=True)
+            return self._writer
 
     def _require_open(self) -> None:
         if self._closed:
