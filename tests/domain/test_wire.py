@@ -382,6 +382,14 @@ class TestIds:
             assert rest.startswith(part)
             rest = rest[size:]
 
+    @given(st.lists(st.integers(1, 3_000)))
+    def test_digits_that_are_drawn_at_once_are_given_out_once(self, sizes: list[int]) -> None:
+        given_out = Drawn(Random(1).randbytes)
+        parts = [given_out.digits(size) for size in sizes]
+        assert [len(part) for part in parts] == sizes
+        at_once = Drawn(Random(1).randbytes).digits(sum(sizes))
+        assert "".join(parts) == at_once
+
     @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
     def test_different_bytes_have_different_digits_of_one_width(self, one: bytes, other: bytes) -> None:
         assert len(base62(one, 43)) == 43

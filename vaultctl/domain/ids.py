@@ -39,6 +39,8 @@ class Drawn:
         self._random = random
         self._bytes = b""
         self._at = 0
+        self._digits = ""
+        self._digits_at = 0
 
     def __call__(self, count: int) -> bytes:
         """So many random bytes."""
@@ -47,6 +49,14 @@ class Drawn:
             self._at = 0
         start, self._at = self._at, self._at + count
         return self._bytes[start : self._at]
+
+    def digits(self, count: int) -> str:
+        """So many random digits of base 62."""
+        while self._digits_at + count > len(self._digits):
+            self._digits = self._digits[self._digits_at :] + _digits_from(self._random(_DRAW))
+            self._digits_at = 0
+        start, self._digits_at = self._digits_at, self._digits_at + count
+        return self._digits[start : self._digits_at]
 
 
 def new_id(prefix: str, random: RandomBytes) -> str:
@@ -68,10 +78,16 @@ def least_timed_id(prefix: str, micros: int) -> str:
 
 
 def _random_digits(width: int, random: RandomBytes) -> str:
-    digits = b""
+    if isinstance(random, Drawn):
+        return random.digits(width)
+    digits = ""
     while len(digits) < width:  # once, nearly always: one byte in thirty-two is thrown away
-        digits += random(_DRAWN_FOR_ID).translate(_DIGIT_OF, _UNFAIR)
-    return digits[:width].decode()
+        digits += _digits_from(random(_DRAWN_FOR_ID))
+    return digits[:width]
+
+
+def _digits_from(data: bytes) -> str:
+    return data.translate(_DIGIT_OF, _UNFAIR).decode()
 
 
 @lru_cache(64)

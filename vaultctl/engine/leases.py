@@ -1,10 +1,11 @@
 """Operations on leases."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from vaultctl.domain import requests as ask
+from vaultctl.domain.disclosure import Text
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import (
     Conflict,
@@ -68,51 +69,30 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     texts = (name, request.purpose or "", *request.claimed, *request.claimed.values())
     text = refuse_disclosure(tx, caller, texts, Event.LEASE_DENIED)
     identity = _with_purpose(caller.identity, request.purpose)
-    details = {"claimed": request.claimed or None, "requestedTTL": request.ttl and str(request.ttl)}
+    details: dict[str, Any] = {"claimed": request.claimed or None, "requestedTTL": request.ttl and str(request.ttl)}
+    # Whoever asks again in the same transaction gets the same, unless what was judged has changed.
+    known = tx.judged(caller.tenant)
+    key = (id(caller), name, request.ttl, request.response_format)
+    terms: _Terms | None = known.get(key)
+    if terms is None or terms.caller is not caller:
+        terms = known[key] = _judged(tx, caller, request, name, text, identity, details)
+    elif text.discloses(terms.fragments):
+        raise _disclosing(caller)
+    if terms.delivery is Delivery.REFERENCE:
+        details["delivery"] = terms.delivery.value
 
-    row = find_credential(tx, caller, name)
-    policy = None if row is None else views.policy_of(row)
-    state = None if row is None else views.CREDENTIAL_STATES[row.state]
-    refusal = judge_lease(caller, name, policy, state, delivers_value=False)
-    if refusal and row is None and not caller.is_agent and refusal.rule == "no-such-credential":
-        refusal = Refusal(
-            refusal.rule, NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
-        )
-    if refusal is not None or row is None or policy is None:
-        refuse_if(caller, refusal, identity=identity, event=Event.LEASE_DENIED, details=details, credential_name=name)
-        raise AssertionError  # judge_lease refuses these
-
-    version = _version(tx, row.tenant, row.id, row.version, name)
-    value = tx.unseal_value(version)
-    if text.discloses(value_fragments(tx, row.type, version)):
-        raise Refused(Refusal("secret-in-text", disclosed()), caller.tenant, caller.identity, event=Event.LEASE_DENIED)
-    delivery = Delivery.VALUE
-    if request.response_format is ResponseFormat.REFERENCE or (caller.is_agent and policy.delivery != delivery):
-        delivery = Delivery.REFERENCE
-        refusal = judge_reference(caller, name, value)
-        refuse_if(caller, refusal, identity=identity, event=Event.LEASE_DENIED, details=details, credential_name=name)
-        details["delivery"] = delivery.value
-
-    tenant = tx.tenant(caller.tenant)
-    grant = grant_ttl(
-        request.ttl,
-        policy,
-        caller.max_lease_ttl,
-        Duration.of(tenant.default_lease_ttl),
-        Duration.of(tenant.max_lease_ttl),
-    )
     now = tx.now
-    latest = now + grant.maximum.seconds_total * SECOND
-    if caller.expires_at is not None:  # a lease does not outlive the token that it was issued to
-        latest = min(latest, to_micros(caller.expires_at))
-    expires_at = min(now + grant.ttl.seconds_total * SECOND, latest)
+    latest = now + terms.maximum
+    if terms.latest is not None:  # a lease does not outlive the token that it was issued to
+        latest = min(latest, terms.latest)
+    expires_at = min(now + terms.ttl, latest)
     lease_row = tx.insert(
         LeaseRow(
             tenant=caller.tenant,
             id=new_timed_id("lease", now, tx.random),
-            credential_id=row.id,
+            credential_id=terms.version.credential_id,
             credential_name=name,
-            credential_version=row.version,
+            credential_version=terms.version.version,
             token_id=caller.token_id,
             session_id=caller.session_id,
             identity_type=identity.type,
@@ -129,18 +109,97 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
             state=_ACTIVE_STATE,
             ended_at=None,
             end_reason=None,
-            delivery=delivery.value,
+            delivery=terms.delivery.value,
         )
     )
     tx.audit(
         caller.tenant,
         Event.LEASE_CREATED,
         identity,
-        _times(lease_row) | {"credentialVersion": row.version, "tokenId": caller.token_id} | details,
+        _times(lease_row) | {"credentialVersion": terms.version.version, "tokenId": caller.token_id} | details,
         credential_name=name,
         lease_id=lease_row.id,
     )
-    return _issued(tx, lease_row, identity, version, row.type, value)
+    return _issued(tx, lease_row, identity, terms.version, terms.type, terms.value)
+
+
+class _Terms(NamedTuple):
+    """On which a caller leases a credential, as it was judged. Times are in microseconds."""
+
+    caller: Caller
+    type: str
+    version: VersionRow
+    value: str
+    fragments: tuple[str, ...]
+    delivery: Delivery
+    ttl: int
+    maximum: int
+    latest: int | None
+
+    def __repr__(self) -> str:
+        return "_Terms(****)"
+
+
+def _judged(
+    tx: Transaction,
+    caller: Caller,
+    request: ask.CreateLease,
+    name: str,
+    text: Text,
+    identity: Identity,
+    details: dict[str, Any],
+) -> _Terms:
+    """The terms on which ``caller`` may lease the credential ``name``.
+
+    Raises:
+        Refused: It may not.
+    """
+    row = find_credential(tx, caller, name)
+    policy = None if row is None else views.policy_of(row)
+    state = None if row is None else views.CREDENTIAL_STATES[row.state]
+    refusal = judge_lease(caller, name, policy, state, delivers_value=False)
+    if refusal and row is None and not caller.is_agent and refusal.rule == "no-such-credential":
+        refusal = Refusal(
+            refusal.rule, NotFound(f"There is no credential {name!r}.", hint=near_names(tx, caller, name))
+        )
+    entry: dict[str, Any] = {"identity": identity, "event": Event.LEASE_DENIED, "credential_name": name}
+    refuse_if(caller, refusal, **entry, details=details)
+    if row is None or policy is None:  # judge_lease refuses these
+        raise AssertionError
+
+    version = _version(tx, row.tenant, row.id, row.version, name)
+    value = tx.unseal_value(version)
+    fragments = value_fragments(tx, row.type, version)
+    if text.discloses(fragments):
+        raise _disclosing(caller)
+    delivery = Delivery.VALUE
+    if request.response_format is ResponseFormat.REFERENCE or (caller.is_agent and policy.delivery != delivery):
+        delivery = Delivery.REFERENCE
+        refuse_if(caller, judge_reference(caller, name, value), **entry, details=details)
+
+    tenant = tx.tenant(caller.tenant)
+    grant = grant_ttl(
+        request.ttl,
+        policy,
+        caller.max_lease_ttl,
+        Duration.of(tenant.default_lease_ttl),
+        Duration.of(tenant.max_lease_ttl),
+    )
+    return _Terms(
+        caller,
+        row.type,
+        version,
+        value,
+        fragments,
+        delivery,
+        ttl=micros_of(grant.ttl),
+        maximum=micros_of(grant.maximum),
+        latest=None if caller.expires_at is None else to_micros(caller.expires_at),
+    )
+
+
+def _disclosing(caller: Caller) -> Refused:
+    return Refused(Refusal("secret-in-text", disclosed()), caller.tenant, caller.identity, event=Event.LEASE_DENIED)
 
 
 def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease:

@@ -32,16 +32,18 @@ class TenantMemory:
         rows: Authenticated rows by type and primary key; None for one that is not there.
         leased: The values that a session or a token has leased.
         made: What was made of its rows, such as values that were opened. It is forgotten with the transaction.
+        judged: What was judged by its rows; forgotten as well.
         fragments: What a session or a token must not disclose; forgotten as well.
         leaves: The hashes of the entries behind the last full tile of its log's tree, if they are known.
     """
 
-    __slots__ = ("fragments", "leased", "leaves", "made", "rows")
+    __slots__ = ("fragments", "judged", "leased", "leaves", "made", "rows")
 
     def __init__(self) -> None:
         self.rows: dict[type[Row], dict[Key, Row | None]] = {}
         self.leased: dict[Key, dict[Value, None]] = {}
         self.made: dict[Key, Any] = {}
+        self.judged: dict[Key, Any] = {}
         self.fragments: dict[Key, tuple[str, ...]] = {}
         self.leaves: list[bytes] | None = None
 
@@ -73,6 +75,7 @@ class TenantMemory:
         """Forget what does not outlive a transaction."""
         self.rows = {row_type: rows for row_type, rows in self.rows.items() if row_type in KEPT}
         self.made = {}
+        self.judged = {}
         self.fragments = {}
 
 

@@ -278,6 +278,10 @@ class Transaction:
         """What was made of a tenant's rows in the transaction: to be looked up, and added to."""
         return self._of(tenant).made
 
+    def judged(self, tenant: str) -> dict[tuple[Any, ...], Any]:
+        """What was judged in the transaction, by rows of a tenant that have not changed since."""
+        return self._of(tenant).judged
+
     def leased(
         self,
         tenant: str,
@@ -323,10 +327,12 @@ class Transaction:
             self._of(row.tenant).note_lease(row)
         elif isinstance(row, KEPT):
             self._authority_changes(_tenant(row))
-            self._of(_tenant(row)).fragments.clear()
 
     def _authority_changes(self, tenant: str) -> None:
         self._authority[tenant] = self.random(_AUTHORITY_BYTES)
+        known = self._of(tenant)
+        known.fragments.clear()
+        known.judged.clear()
 
     # Tenants and keys
 
