@@ -221,7 +221,7 @@ def test_a_log_of_every_earlier_schema_gets_its_tree_from_whoever_writes_to_it(
     assert assert_log_agrees(store) > 700
     made = engine.perform(crowd.owner(), ask.CreateCheckpoint())
     assert made.size == assert_log_agrees(store)
-    engine.build_trees()
+    engine.catch_up()
     assert assert_log_agrees(store, "other-org") > 0
     assert assert_log_agrees(store, "_vault") > 0
     engine.close()
@@ -241,9 +241,9 @@ def test_a_tree_that_is_half_built_when_the_process_dies_is_built_anew(old_vault
 
     meddler.before_insert = die
     with pytest.raises(KeyboardInterrupt):
-        engine.build_trees()
+        engine.catch_up()
     meddler.before_insert = lambda row: None
-    engine.build_trees()
+    engine.catch_up()
     engine.write([Call(crowd.agents["my-org"], LIST)])
     assert assert_log_agrees(store) > 700
     engine.close()
@@ -257,7 +257,7 @@ def test_no_tree_is_built_over_entries_that_are_not_all_there(old_vault: Any, cl
     connection.close()
     engine = Engine(SqliteStore(path, clock=clock), old_vault.crowd.door.root)
     with pytest.raises(VerificationFailed, match="missing"):
-        engine.build_trees()
+        engine.catch_up()
     engine.close()
 
 

@@ -33,7 +33,7 @@ def serve(options: ServerOptions, *, ask_passphrase: Callable[[], Secret] | None
         log = Log(options.log_format)
 
         with suppress(VerificationFailed):  # whoever writes to that log is told; others are served
-            engine.build_trees()
+            engine.catch_up()
 
         def node() -> Server:
             return Server(

@@ -17,7 +17,7 @@ from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain.errors import VaultUnavailable, VerificationFailed
 from vaultctl.store import rows as tables
 from vaultctl.store.interface import StoreTransaction, Where
-from vaultctl.store.rows import IdempotencyRow, KeyRow, Row, VaultRow, VersionRow
+from vaultctl.store.rows import IdempotencyRow, KeyRow, Row, TallyMarkRow, TallyRow, VaultRow, VersionRow
 
 _AT_ONCE: dict[type[Row], int] = {VersionRow: 20}
 _MOST_AT_ONCE = 500
@@ -26,8 +26,8 @@ _MOST_AT_ONCE = 500
 _LARGEST = 2**28
 """Bytes of a record, at most. Rows are far smaller."""
 
-_LEFT_OUT = (Row, VaultRow, IdempotencyRow)
-"""What a restored vault has anew, or has no use for."""
+_LEFT_OUT = (Row, VaultRow, IdempotencyRow, TallyRow, TallyMarkRow)
+"""What a restored vault has anew or makes again, or has no use for."""
 
 ROW_TYPES: dict[str, type[Row]] = {
     kind.table: kind

@@ -10,7 +10,7 @@ from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import VaultError, VaultUnavailable
 from vaultctl.domain.ids import Drawn, RandomBytes
 from vaultctl.domain.records import Event, Identity
-from vaultctl.engine import reaper
+from vaultctl.engine import reaper, tallies
 from vaultctl.engine.authentication import VAULT_TENANT, Principal, needs_touch
 from vaultctl.engine.dispatch import Call, Outcome, apply
 from vaultctl.engine.holding import tenants_of
@@ -18,8 +18,8 @@ from vaultctl.engine.keys import FindRootKey, Keys
 from vaultctl.engine.prefetch import prefetch
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
-from vaultctl.store.interface import Conflicted, Store, StoreTransaction, Where
-from vaultctl.store.rows import KeyRow, LogRow, VaultRow
+from vaultctl.store.interface import Conflicted, Store, StoreTransaction
+from vaultctl.store.rows import KeyRow, LogRow, TallyMarkRow, VaultRow
 
 if TYPE_CHECKING:
     from vaultctl.engine.idempotency import Idempotency
@@ -188,20 +188,24 @@ class Engine:
         """
         return rerun(lambda: self._reap(limit, None, signs=True))
 
-    def build_trees(self) -> None:
-        """Give logs from before there were Merkle trees theirs, which can take a minute for ten million entries.
+    def catch_up(self) -> None:
+        """Give logs from before there were Merkle trees or tallies theirs: minutes, for ten million entries.
 
-        Whoever writes to such a log first does so otherwise.
+        Whoever writes to such a log does so otherwise: for its tree at once, for its tallies bit by bit.
         """
 
-        def build(tenant: str) -> None:
+        def tally(tenant: str) -> int:
             with self._store.write() as store_tx:
-                self._transaction(store_tx).hold({tenant})
+                tx = self._transaction(store_tx)
+                return tx.tally(tenant) if tx.hold({tenant}) else 0
 
         with self._store.read() as store_tx:
-            treeless = [log.tenant for log in store_tx.find(LogRow, Where("mac", "is", None), order="tenant")]
-        for tenant in treeless:
-            rerun(lambda tenant=tenant: build(tenant))  # type: ignore[misc]
+            marks = {mark.tenant: mark.seq for mark in store_tx.find(TallyMarkRow)}
+            logs = store_tx.find(LogRow, order="tenant")
+        for log in logs:
+            if log.mac is None or log.size - marks.get(log.tenant, 0) > tallies.STEP:
+                while rerun(lambda tenant=log.tenant: tally(tenant)) > tallies.STEP:  # type: ignore[misc]
+                    pass
 
     def inspect(self) -> tuple[list[str], list[str]]:
         """What :mod:`vaultctl.engine.inspection` finds: changed rows, and tenants with incomplete logs."""

@@ -1,6 +1,6 @@
 """One transaction of the engine: the store's, with rows authenticated, values sealed and audit entries buffered."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cached_property, lru_cache
 from operator import attrgetter
@@ -14,7 +14,7 @@ from vaultctl.domain.errors import InternalError, NotFound, VerificationFailed
 from vaultctl.domain.ids import RandomBytes, new_id
 from vaultctl.domain.records import Event, Identity
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
-from vaultctl.engine import log_tree
+from vaultctl.engine import log_tree, tallies
 from vaultctl.engine.keys import KEK, Keys
 from vaultctl.engine.memory import KEPT, Memory, TenantMemory, Value
 from vaultctl.ledger.entry import columns_of, entry_bytes
@@ -186,9 +186,20 @@ class Transaction:
         """How many rows meet all conditions."""
         return self._store.count(row_type, *conditions)
 
-    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
-        """How many rows that meet all conditions have each value of a column."""
-        return self._store.count_by(row_type, column, *conditions)
+    def totals(
+        self, row_type: type[Row], by: Sequence[str], *conditions: Where, of: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """How many rows that meet all conditions have each of the values of ``by``, or the sums of a column."""
+        return self._store.totals(row_type, by, *conditions, of=of)
+
+    def tally_disagreements(self, tenant: str, size: int) -> Iterator[str]:
+        """What the tallies of a tenant's log have other than its entries."""
+        return tallies.disagreements(self._store, tenant, size)
+
+    def tally(self, tenant: str) -> int:
+        """Tally more of a tenant's log, which is held; answers how many entries are left."""
+        self._require_held(tenant)
+        return tallies.bring_up_to_date(self._store, tenant, self._logs[tenant].size)
 
     def first_entry_from(self, tenant: str, time: int) -> int:
         """The number that the first entry from a time on has in a tenant's log, or would have.
@@ -492,6 +503,8 @@ class Transaction:
             if tenant in self._authority:
                 log = msgspec.structs.replace(log, authority=self._authority[tenant])
             self._replace_head(self._written(log, entries))
+            if log.size // tallies.STEP != self._logs[tenant].size // tallies.STEP:
+                self.tally(tenant)
         grown = frozenset(self._entries)
         self._entries.clear()
         self._authority.clear()

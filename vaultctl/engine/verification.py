@@ -74,6 +74,9 @@ class _Verification:
             )
         self._check_tiles_above([*self._roots_before(first // TILE_WIDTH), *tree.roots])
         self._find_strays(log)
+        if begin is None and not self._count:  # else they are of entries that are not as they were
+            for problem in self._tx.tally_disagreements(self._tenant, log.size):
+                self._report(Problem(problem))
         return self._result(log.size, tree.root, log.size - first)
 
     # What there is to go by

@@ -74,8 +74,13 @@ class StoreTransaction(Protocol):
         """How many rows meet all conditions."""
         ...
 
-    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
-        """How many rows that meet all conditions have each value of a column."""
+    def totals(
+        self, row_type: type[Row], by: Sequence[str], *conditions: Where, of: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """How many rows that meet all conditions have each of the values of ``by``, which come first.
+
+        ``by`` names columns or expressions; ``of`` names a column that is added up rather than rows be counted.
+        """
         ...
 
     def first_entry_from(self, tenant: str, time: int) -> int | None:

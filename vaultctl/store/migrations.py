@@ -331,4 +331,21 @@ MIGRATIONS: tuple[Migration, ...] = (
             "ALTER TABLE logs ADD COLUMN authority BLOB",
         ),
     ),
+    Migration(
+        9,
+        (
+            """CREATE TABLE tallies (
+                tenant TEXT NOT NULL,
+                aspects BIGINT NOT NULL,
+                hours BIGINT NOT NULL,
+                period BIGINT NOT NULL,
+                agent TEXT NOT NULL,
+                credential_name TEXT NOT NULL,
+                event TEXT NOT NULL,
+                entries BIGINT NOT NULL,
+                PRIMARY KEY (tenant, aspects, hours, period, agent, credential_name, event)
+            ) WITHOUT ROWID""",
+            "CREATE TABLE tally_marks (tenant TEXT PRIMARY KEY NOT NULL, seq BIGINT NOT NULL)",
+        ),
+    ),
 )

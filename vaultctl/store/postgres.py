@@ -431,10 +431,12 @@ class PostgresTransaction:
         clause, parameters = statements.where(conditions, "%s")
         return int(_first(self._read(row_type, f"SELECT count(*) FROM {row_type.table}{clause}", parameters)))
 
-    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
-        """How many rows that meet all conditions have each value of a column."""
-        sql, parameters = statements.count_by(row_type, column, conditions, "%s")
-        return {value: int(count) for value, count in self._read(row_type, sql, parameters)}
+    def totals(
+        self, row_type: type[Row], by: Sequence[str], *conditions: Where, of: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """How many rows that meet all conditions have each of the values of ``by``, which come first."""
+        sql, parameters = statements.totals(row_type, by, conditions, "%s", of)
+        return [(*values, int(total)) for *values, total in self._read(row_type, sql, parameters)]
 
     def first_entry_from(self, tenant: str, time: int) -> int | None:
         """The number that the first entry from a time on has in a log, or would have; None if entries are missing."""

@@ -18,6 +18,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
     table: ClassVar[str]
     key: ClassVar[tuple[str, ...]]
+    adds_to: ClassVar[str] = ""
+    """The column that a row which is added adds to, where there is one of the same primary key."""
 
 
 class VaultRow(Row, frozen=True):
@@ -263,6 +265,36 @@ class EntryRow(Row, frozen=True):
     credential_name: str | None
     lease_id: str | None
     body: bytes
+
+
+class TallyRow(Row, frozen=True):
+    """How many entries of a log there are in a period of so many hours, by some aspects of theirs.
+
+    See :mod:`vaultctl.engine.tallies`.
+    """
+
+    table = "tallies"
+    key = ("tenant", "aspects", "hours", "period", "agent", "credential_name", "event")
+    adds_to = "entries"
+
+    tenant: str
+    aspects: int
+    hours: int
+    period: int
+    agent: str
+    credential_name: str
+    event: str
+    entries: int
+
+
+class TallyMarkRow(Row, frozen=True):
+    """Up to which number, itself not included, a log's entries are tallied."""
+
+    table = "tally_marks"
+    key = ("tenant",)
+
+    tenant: str
+    seq: int
 
 
 class IdempotencyRow(Row, frozen=True):

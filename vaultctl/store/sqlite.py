@@ -301,11 +301,12 @@ class SqliteTransaction:
         clause, parameters = statements.where(conditions, "?")
         return int(self._connection.execute(f"SELECT count(*) FROM {row_type.table}{clause}", parameters).fetchone()[0])
 
-    def count_by(self, row_type: type[Row], column: str, *conditions: Where) -> dict[Any, int]:
-        """How many rows that meet all conditions have each value of a column."""
+    def totals(
+        self, row_type: type[Row], by: Sequence[str], *conditions: Where, of: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """How many rows that meet all conditions have each of the values of ``by``, which come first."""
         self._send(self._pending.of(row_type))
-        sql, parameters = statements.count_by(row_type, column, conditions, "?")
-        return dict(self._connection.execute(sql, parameters).fetchall())
+        return self._connection.execute(*statements.totals(row_type, by, conditions, "?", of)).fetchall()
 
     def first_entry_from(self, tenant: str, time: int) -> int | None:
         """The number that the first entry from a time on has in a log, or would have; None if entries are missing."""

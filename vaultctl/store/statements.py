@@ -37,7 +37,11 @@ def insert(row_type: type[Row], mark: WriteMark, rows: int) -> str:
     """Adds so many rows."""
     marks = _marks(mark)
     each = (f"({', '.join(next(marks) for _ in row_type.__struct_fields__)})" for _ in range(rows))
-    return f"INSERT{_OR_ROLLBACK[mark]} INTO {row_type.table} ({columns(row_type)}) VALUES {', '.join(each)}"
+    sql = f"INSERT{_OR_ROLLBACK[mark]} INTO {row_type.table} ({columns(row_type)}) VALUES {', '.join(each)}"
+    if row_type.adds_to:
+        sum_of = f"{row_type.adds_to} = {row_type.table}.{row_type.adds_to} + excluded.{row_type.adds_to}"
+        sql += f" ON CONFLICT ({', '.join(row_type.key)}) DO UPDATE SET {sum_of}"
+    return sql
 
 
 @lru_cache(1_000)
@@ -67,10 +71,14 @@ def select(
     return sql, parameters
 
 
-def count_by(row_type: type[Row], column: str, conditions: Sequence[Where], mark: Mark) -> tuple[str, list[Any]]:
-    """Counts the rows that meet all conditions for each value of a column; the statement and its parameters."""
+def totals(
+    row_type: type[Row], by: Sequence[str], conditions: Sequence[Where], mark: Mark, of: str | None
+) -> tuple[str, list[Any]]:
+    """Counts the rows that meet all conditions, or adds up a column ``of`` them, for each value of ``by``."""
     clause, parameters = where(conditions, mark)
-    return f"SELECT {column}, count(*) FROM {row_type.table}{clause} GROUP BY {column}", parameters
+    groups = ", ".join(by)
+    total = "count(*)" if of is None else f"sum({of})"
+    return f"SELECT {groups}, {total} FROM {row_type.table}{clause} GROUP BY {groups}", parameters
 
 
 @lru_cache
