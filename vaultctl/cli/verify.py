@@ -62,8 +62,9 @@ def verify(
 ) -> None:
     """Check all that is stored of the audit log; exit with status 8 if anything is not as the vault wrote it.
 
-    Every entry's bytes, number and time, the columns by which it is found, the Merkle tree, and every checkpoint. That
-    the log was not set back or replaced as a whole only a checkpoint shows that was kept elsewhere: --against.
+    Every entry's bytes, number and time, the columns by which it is found, the tallies of audit stats, the Merkle tree,
+    and every checkpoint. That the log was not set back or replaced as a whole only a checkpoint shows that was kept
+    elsewhere: --against.
     """
     from vaultctl.client.checkpoints import read_checkpoint, read_key
 
