@@ -7,7 +7,7 @@ enough, up to a mark; what is behind the mark is counted entry by entry, so that
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -15,10 +15,10 @@ from vaultctl.domain.times import from_micros, micros_of
 from vaultctl.store.interface import StoreTransaction, Where
 from vaultctl.store.rows import EntryRow, TallyMarkRow, TallyRow
 
-STEP = 4096
+STEP = 1024
 """A log is tallied whenever its length passes a multiple of this."""
 
-_MOST = 4 * STEP
+_MOST = 16 * STEP
 """Entries that are tallied at once, where a log from before there were tallies catches up."""
 
 ANY = "*"
@@ -94,45 +94,45 @@ def disagreements(store: StoreTransaction, tenant: str, size: int) -> Iterator[s
     if type(tallied) is not int or not 0 <= tallied <= size:
         yield f"The log is tallied up to {tallied!r}, and has {size} entries."
         return
-    month: Counter[_Key] = Counter()
     first = kept = 0
+    days: Counter[tuple[int, _About]] = Counter()
     while first < tallied:
         (entry,) = store.find(EntryRow, *_span(tenant, first, first + 1))
         day = int(entry.time) // (DAY_HOURS * HOUR)
+        month = day * DAY_HOURS // MONTH_HOURS
+        if days and next(iter(days))[0] * DAY_HOURS // MONTH_HOURS != month:
+            kept += yield from _compared(store, tenant, _of_days(days))
+            days.clear()
         end = store.first_entry_from(tenant, (day + 1) * DAY_HOURS * HOUR)
         beyond = tallied if end is None else min(tallied, max(end, first + 1))
-        expected = _tallies(_counted(store, tenant, first, beyond))
-        months = {key: count for key, count in expected.items() if key[1] == MONTH_HOURS}
-        if month and next(iter(month))[2] != next(iter(months))[2]:
-            kept += len(month)
-            yield from _compared(store, tenant, month)
-            month.clear()
-        month.update(months)
-        days = {key: count for key, count in expected.items() if key[1] != MONTH_HOURS}
-        kept += len(days)
-        yield from _compared(store, tenant, days)
+        groups = _counted(store, tenant, first, beyond)
+        kept += yield from _compared(store, tenant, _of_hours(groups))
+        for _, agent, credential, event, entries in groups:
+            days[day, (agent or "", credential or "", event)] += entries
         first = beyond
-    kept += len(month)
-    yield from _compared(store, tenant, month)
+    kept += yield from _compared(store, tenant, _of_days(days))
     found = store.count(TallyRow, Where("tenant", "=", tenant))
     if found > kept:
         yield f"There are {found} tallies, and a log with these entries has {kept}."
 
 
-def _compared(store: StoreTransaction, tenant: str, expected: Counter[_Key] | dict[_Key, int]) -> Iterator[str]:
-    """What is stored of the periods of ``expected`` that is not as expected."""
-    here = Where("tenant", "=", tenant)
-    places = dict.fromkeys(key[:3] for key in expected)
+def _compared(store: StoreTransaction, tenant: str, expected: dict[_Key, int]) -> Generator[str, None, int]:
+    """What is stored of the periods of ``expected`` that is not as expected; answers how many tallies these are."""
     stored: dict[_Key, Any] = {}
-    for aspects, hours, period in places:
-        conditions = (Where("aspects", "=", aspects), Where("hours", "=", hours), Where("period", "=", period))
-        for row in store.find(TallyRow, here, *conditions):
-            key = (row.aspects, row.hours, row.period, row.agent, row.credential_name, row.event)
-            stored[key] = row.entries
-    wrong = {key for key in stored.keys() | expected.keys() if stored.get(key) != expected.get(key)}
-    for hours, period in sorted({key[1:3] for key in wrong}):
-        begin = from_micros(period * hours * HOUR)
-        yield f"The tallies of the {hours} h from {begin:%Y-%m-%d %H:%MZ} are not those of the entries."
+    periods: dict[tuple[int, int], list[int]] = {}
+    for aspects, hours, period, *_ in expected:
+        periods.setdefault((aspects, hours), []).append(period)
+    for (aspects, hours), numbers in periods.items():
+        kind = (Where("tenant", "=", tenant), Where("aspects", "=", aspects), Where("hours", "=", hours))
+        bounds = (Where("period", ">=", min(numbers)), Where("period", "<=", max(numbers)))
+        for row in store.find(TallyRow, *kind, *bounds):
+            stored[row.aspects, row.hours, row.period, row.agent, row.credential_name, row.event] = row.entries
+    if stored != expected:
+        wrong = {key for key in stored.keys() | expected.keys() if stored.get(key) != expected.get(key)}
+        for hours, period in sorted({(hours, period) for _, hours, period, *_ in wrong}):
+            begin = from_micros(period * hours * HOUR)
+            yield f"The tallies of the {hours} h from {begin:%Y-%m-%d %H:%MZ} are not those of the entries."
+    return len(expected)
 
 
 def _counted(store: StoreTransaction, tenant: str, first: int, beyond: int) -> list[tuple[Any, ...]]:
@@ -144,25 +144,39 @@ def _span(tenant: str, first: int, beyond: int) -> tuple[Where, Where, Where]:
     return Where("tenant", "=", tenant), Where("seq", ">=", first), Where("seq", "<", beyond)
 
 
-def _tallies(groups: Iterable[Sequence[Any]]) -> Counter[_Key]:
+def _tallies(groups: Sequence[Sequence[Any]]) -> dict[_Key, int]:
     """All tallies of entries that were counted by hour and by what they are about."""
-    found: Counter[_Key] = Counter()
     days: Counter[tuple[int, _About]] = Counter()
     for hour, agent, credential, event, entries in groups:
-        about = (agent or "", credential or "", event)
-        days[hour // DAY_HOURS, about] += entries
-        for aspects in (0, 1, 2, 4):
-            found[aspects, 1, hour, *_looked_at(aspects, about)] += entries
+        days[hour // DAY_HOURS, (agent or "", credential or "", event)] += entries
+    return _of_hours(groups) | _of_days(days)
+
+
+def _of_hours(groups: Iterable[Sequence[Any]]) -> dict[_Key, int]:
+    """The tallies of hours."""
+    found: Counter[_Key] = Counter()
+    for hour, agent, credential, event, entries in groups:
+        found[0, 1, hour, ANY, ANY, ANY] += entries
+        found[1, 1, hour, agent or "", ANY, ANY] += entries
+        found[2, 1, hour, ANY, credential or "", ANY] += entries
+        found[4, 1, hour, ANY, ANY, event] += entries
+    return dict(found)
+
+
+def _of_days(days: Counter[tuple[int, _About]]) -> dict[_Key, int]:
+    """The tallies of days and of months, by what there is of each day."""
     months: Counter[tuple[int, _About]] = Counter()
     for (day, about), entries in days.items():
         months[day * DAY_HOURS // MONTH_HOURS, about] += entries
+    found: Counter[_Key] = Counter()
     for hours, counted in ((DAY_HOURS, days), (MONTH_HOURS, months)):
-        for (period, about), entries in counted.items():
-            for aspects in range(8):
-                found[aspects, hours, period, *_looked_at(aspects, about)] += entries
-    return found
-
-
-def _looked_at(aspects: int, about: _About) -> _About:
-    agent, credential, event = about
-    return agent if aspects & 1 else ANY, credential if aspects & 2 else ANY, event if aspects & 4 else ANY
+        for (period, (agent, credential, event)), entries in counted.items():
+            found[7, hours, period, agent, credential, event] += entries
+            found[6, hours, period, ANY, credential, event] += entries
+            found[5, hours, period, agent, ANY, event] += entries
+            found[4, hours, period, ANY, ANY, event] += entries
+            found[3, hours, period, agent, credential, ANY] += entries
+            found[2, hours, period, ANY, credential, ANY] += entries
+            found[1, hours, period, agent, ANY, ANY] += entries
+            found[0, hours, period, ANY, ANY, ANY] += entries
+    return dict(found)
