@@ -69,9 +69,9 @@ def test_they_are_those_of_the_entries_that_match(owner: Vault, by: str) -> None
 
 
 def test_they_are_those_of_any_span(owner: Vault) -> None:
-    """Whether its ends are those of an hour, of a day, of a month or of none, and whatever is asked of the entries."""
+    """Whether its ends are those of a quarter of a day, a day, a month or of none, and whatever is asked of them."""
     entries, chance = owner.audit_log.query(limit=None), random.Random(10)
-    borders = [timedelta(0), timedelta(hours=1), timedelta(days=1), timedelta(days=30)]
+    borders = [timedelta(0), timedelta(hours=6), timedelta(days=1), timedelta(days=30)]
     begin, end = entries[0].timestamp, entries[-1].timestamp
 
     def moment() -> datetime:

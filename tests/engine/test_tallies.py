@@ -13,7 +13,7 @@ from vaultctl.domain.errors import VaultUnavailable
 from vaultctl.domain.records import LogVerification
 from vaultctl.engine import tallies
 from vaultctl.engine.dispatch import Call
-from vaultctl.engine.tallies import MONTH_HOURS, parts_of
+from vaultctl.engine.tallies import MONTH_HOURS, QUARTER_HOURS, parts_of
 from vaultctl.store.interface import Where
 from vaultctl.store.rows import LogRow, TallyMarkRow, TallyRow
 
@@ -55,7 +55,9 @@ def forget(crowd: Crowd) -> None:
         tx.delete(TallyMarkRow, HERE)
 
 
-@given(st.integers(0, 3000), st.integers(0, 3000), st.sampled_from([1, 24]), st.sampled_from([24, MONTH_HOURS]))
+@given(
+    st.integers(0, 3000), st.integers(0, 3000), st.sampled_from([QUARTER_HOURS, 24]), st.sampled_from([24, MONTH_HOURS])
+)
 def test_parts_cover_each_hour_once_and_are_few(first: int, beyond: int, hours: int, longest: int) -> None:
     parts = list(parts_of(first, beyond, hours, longest))
     covered = [hour for part in parts for hour in range(part.first * part.hours, part.beyond * part.hours)]

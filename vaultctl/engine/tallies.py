@@ -1,9 +1,10 @@
-"""Tallies: how many entries of each kind a log has in each hour, day and month, so that counting need not read them.
+"""Tallies: how many entries of each kind a log has in each period, so that counting need not read them.
 
 An entry is about an agent, a credential and an event, and counts in the tallies of each of them, of each pair, of all
 three and of none: :data:`ANY` stands for what a tally does not look at. All are kept for days and for months of 30
-days, those that look at one thing or none for hours too. A log is tallied in steps, by the commits that make it long
-enough, up to a mark; what is behind the mark is counted entry by entry, so that counts are exact at any time.
+days, those that look at one thing or none for quarters of a day too. A log is tallied in steps, by the commits that
+make it long enough, up to a mark; what is behind the mark is counted entry by entry, so that counts are exact at any
+time.
 """
 
 from collections import Counter
@@ -27,7 +28,7 @@ ANY = "*"
 ASPECTS = ("agent", "credential_name", "event")
 
 HOUR = micros_of(timedelta(hours=1))
-DAY_HOURS, MONTH_HOURS = 24, 720
+QUARTER_HOURS, DAY_HOURS, MONTH_HOURS = 6, 24, 720
 
 _About = tuple[str, str, str]
 """An agent, a credential, and an event."""
@@ -51,12 +52,12 @@ def aspects_of(columns: Collection[str]) -> int:
 
 def finest_hours(aspects: int) -> int:
     """The shortest periods that these tallies are kept for."""
-    return 1 if aspects.bit_count() <= 1 else DAY_HOURS
+    return QUARTER_HOURS if aspects.bit_count() <= 1 else DAY_HOURS
 
 
 def parts_of(first: int, beyond: int, hours: int, longest: int) -> Iterator[Part]:
     """The periods of ``hours`` from ``first`` and before ``beyond``, as few and as long as there are."""
-    longer = {1: DAY_HOURS, DAY_HOURS: MONTH_HOURS}.get(hours)
+    longer = {QUARTER_HOURS: DAY_HOURS, DAY_HOURS: MONTH_HOURS}.get(hours)
     if longer is None or longer > longest:
         inner = Part(hours, first, beyond)
     else:
@@ -106,7 +107,7 @@ def disagreements(store: StoreTransaction, tenant: str, size: int) -> Iterator[s
         end = store.first_entry_from(tenant, (day + 1) * DAY_HOURS * HOUR)
         beyond = tallied if end is None else min(tallied, max(end, first + 1))
         groups = _counted(store, tenant, first, beyond)
-        kept += yield from _compared(store, tenant, _of_hours(groups))
+        kept += yield from _compared(store, tenant, _of_quarters(groups))
         for _, agent, credential, event, entries in groups:
             days[day, (agent or "", credential or "", event)] += entries
         first = beyond
@@ -136,8 +137,8 @@ def _compared(store: StoreTransaction, tenant: str, expected: dict[_Key, int]) -
 
 
 def _counted(store: StoreTransaction, tenant: str, first: int, beyond: int) -> list[tuple[Any, ...]]:
-    """Hour, agent, credential, event, and how many entries have them."""
-    return store.totals(EntryRow, (f"time / {HOUR}", *ASPECTS), *_span(tenant, first, beyond))
+    """Quarter of a day, agent, credential, event, and how many entries have them."""
+    return store.totals(EntryRow, (f"time / {QUARTER_HOURS * HOUR}", *ASPECTS), *_span(tenant, first, beyond))
 
 
 def _span(tenant: str, first: int, beyond: int) -> tuple[Where, Where, Where]:
@@ -145,21 +146,21 @@ def _span(tenant: str, first: int, beyond: int) -> tuple[Where, Where, Where]:
 
 
 def _tallies(groups: Sequence[Sequence[Any]]) -> dict[_Key, int]:
-    """All tallies of entries that were counted by hour and by what they are about."""
+    """All tallies of entries that were counted by quarters of days and by what they are about."""
     days: Counter[tuple[int, _About]] = Counter()
-    for hour, agent, credential, event, entries in groups:
-        days[hour // DAY_HOURS, (agent or "", credential or "", event)] += entries
-    return _of_hours(groups) | _of_days(days)
+    for quarter, agent, credential, event, entries in groups:
+        days[quarter * QUARTER_HOURS // DAY_HOURS, (agent or "", credential or "", event)] += entries
+    return _of_quarters(groups) | _of_days(days)
 
 
-def _of_hours(groups: Iterable[Sequence[Any]]) -> dict[_Key, int]:
-    """The tallies of hours."""
+def _of_quarters(groups: Iterable[Sequence[Any]]) -> dict[_Key, int]:
+    """The tallies of quarters of days."""
     found: Counter[_Key] = Counter()
-    for hour, agent, credential, event, entries in groups:
-        found[0, 1, hour, ANY, ANY, ANY] += entries
-        found[1, 1, hour, agent or "", ANY, ANY] += entries
-        found[2, 1, hour, ANY, credential or "", ANY] += entries
-        found[4, 1, hour, ANY, ANY, event] += entries
+    for quarter, agent, credential, event, entries in groups:
+        found[0, QUARTER_HOURS, quarter, ANY, ANY, ANY] += entries
+        found[1, QUARTER_HOURS, quarter, agent or "", ANY, ANY] += entries
+        found[2, QUARTER_HOURS, quarter, ANY, credential or "", ANY] += entries
+        found[4, QUARTER_HOURS, quarter, ANY, ANY, event] += entries
     return dict(found)
 
 
