@@ -79,6 +79,25 @@ def test_an_agents_pages_hold_what_it_reaches_and_no_gaps(shared_world: World, o
     assert [[credential.name for credential in page] for page in found] == [["c-01"], ["c-03"], ["c-10"]]
 
 
+def test_the_leases_of_a_token_are_those_it_got_whenever_that_was(world: World) -> None:
+    """Of several tokens of one agent, of one that was rotated to end sooner, and of a person's."""
+    owner = world.owner()
+    owner.credentials.create("api", "api-key", "key-of-api-1")
+    holders = [world.agent("ours", "*"), world.agent("ours", "*"), world.human("ada@example.com", "user")]
+    tokens = [token.id for token in (holder.whoami().token for holder in holders) if token is not None]
+    expected: list[list[str]] = [[], [], []]
+    for turn in range(4):
+        for number, holder in enumerate(holders):
+            expected[number].insert(0, holder.leases.create("api").lease.id)
+        world.clock.advance("1d")
+        if turn == 2:
+            rotated = owner.tokens.rotate(tokens[0], ttl="2d")
+            holders[0] = world.connect(rotated.secret)
+    for id, leases in zip(tokens, expected, strict=True):
+        assert [lease.id for lease in owner.leases.list(token=id)] == leases
+    assert owner.leases.list(token="tok_of_nobody") == []
+
+
 def test_leases_are_filtered_by_each_field(shared_world: World, owner: Vault) -> None:
     agent = shared_world.agent("other", "*")
     session = shared_world.session(agent, "cortex_sess_x")
