@@ -230,6 +230,12 @@ def test_it_exports_what_matches_to_a_file_of_ones_own(stage: Stage, tmp_path: P
     assert [row["event"] for row in rows] == ["lease.created"] * 2
     assert rows[0]["identity.purpose"] == "'=SUM(A1)"
     assert [json.loads(line)["event"] for line in lines.read_text().splitlines()] == ["lease.created"] * 2
+    # Each was recorded before it left; the one that could not be written did not leave.
+    recorded = [entry.details for entry in stage.owner.audit_log.query(events=["audit.exported"])]
+    assert [(details["format"], details["filters"]) for details in recorded] == [
+        ("csv", {"events": ["lease.created"]}),
+        ("jsonl", {"events": ["lease.created"]}),
+    ]
 
 
 def test_an_export_that_breaks_off_leaves_no_half_of_a_file(stage: Stage, tmp_path: Path) -> None:
@@ -238,7 +244,7 @@ def test_an_export_that_breaks_off_leaves_no_half_of_a_file(stage: Stage, tmp_pa
         raise VaultUnavailable("The vault does not answer.", hint="Look whether its server runs.")
 
     with pytest.raises(VaultUnavailable):
-        export(broken(), str(tmp_path / "audit.csv"), stage.dashboard().export)
+        export(lambda kind: broken(), str(tmp_path / "audit.csv"), stage.dashboard().export)
     assert not list(tmp_path.glob("audit*"))
 
 

@@ -102,9 +102,9 @@ class Trail:
         """The page after ``last``, empty at the end of the log."""
         return list(islice(vault.audit_log.after(last.seq, **self._conditions), PAGE))
 
-    def all(self, vault: Vault) -> Iterator[AuditEntry]:
-        """All entries, one by one."""
-        return vault.audit_log.after(-1, **self._conditions)
+    def export(self, vault: Vault, kind: str) -> Iterator[AuditEntry]:
+        """All entries, one by one. That they leave, as ``kind``, is recorded before the first of them is here."""
+        return vault.audit_log.export(**self._conditions, format=kind)
 
 
 def _events(text: str) -> tuple[Event, ...]:

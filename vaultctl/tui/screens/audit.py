@@ -98,7 +98,9 @@ class AuditScreen(LiveScreen):
 
         def named(path: str | None) -> None:
             if path:
-                self.ask(lambda vault: export(matching.all(vault), path, writer), self.dashboard.tell)
+                self.ask(
+                    lambda vault: export(lambda kind: matching.export(vault, kind), path, writer), self.dashboard.tell
+                )
 
         self.app.push_screen(ExportTo(name, self.query_one(TrailInput).value), named)
 

@@ -1,7 +1,7 @@
 """Writing audit entries to a file of one's own."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,8 +41,10 @@ class ExportTo(ModalScreen[str | None]):
         self.dismiss(event.value.strip() or None)
 
 
-def export(entries: Iterable[AuditEntry], file: str, writer: Exporter) -> str:
+def export(entries: Callable[[str], Iterable[AuditEntry]], file: str, writer: Exporter) -> str:
     """Write entries to a new file that only its owner reads; answers what was done.
+
+    ``entries`` is asked for them, and told whether they leave as ``csv`` or ``jsonl``.
 
     Raises:
         InvalidInput: The name has another ending, or the file can't be made.
@@ -55,7 +57,7 @@ def export(entries: Iterable[AuditEntry], file: str, writer: Exporter) -> str:
 
     def counted() -> Iterable[AuditEntry]:
         nonlocal number
-        for entry in entries:
+        for entry in entries(kind):
             number += 1
             yield entry
 
