@@ -16,9 +16,9 @@ from tests.api.conftest import CREDENTIAL, VALUE, Site
 from tests.api.harness import RunningServer
 from tests.api.speaking_mcp import ALONE, ERAS, GET, GREETING, LEGACY, RawAgent, alone, speaking
 from tests.cli.serving import serving
+from tests.vaults import new_vault
 from vaultctl.api.limits import USUAL
 from vaultctl.client import Vault
-from vaultctl.client.setup import initialise
 from vaultctl.domain.records import AuditEntry, Event, LeaseState, Session, SessionState
 from vaultctl.domain.requests import CreateLease
 from vaultctl.engine.service import Service
@@ -482,7 +482,7 @@ class TestBounds:
 class TestTheDoor:
     @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what a process has loaded shows in /proc")
     def test_the_sdk_is_loaded_by_the_first_agent_and_by_nobody_else(self, tmp_path: Path) -> None:
-        initialise(home=tmp_path, tenant="my-org", root_key="file")
+        new_vault(tmp_path)
         with Vault.embedded(home=tmp_path, tenant="my-org") as owner:
             token = owner.tokens.create(agent="deploy-agent").secret.reveal()
         with (

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.api.conftest import CREDENTIAL, VALUE, Site
+from tests.vaults import new_vault
 from vaultctl.api.running import url_of
 from vaultctl.api.serving import bind, tls_context
 from vaultctl.client import Vault
-from vaultctl.client.setup import initialise
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import InvalidInput, VaultUnavailable
 from vaultctl.engine.service import Service
@@ -247,7 +247,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with a vault in it, an agent's token and a credential."""
     directory = tmp_path / "home"
     monkeypatch.setenv("VAULTCTL_HOME", str(directory))
-    initialise(tenant="my-org", root_key="file")
+    new_vault(directory)
     return directory
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.vaults import new_vault
 from vaultctl.cli.main import main
 from vaultctl.client import Vault
 from vaultctl.domain.records import IssuedToken
@@ -138,7 +139,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
 def home(cli: Cli, monkeypatch: pytest.MonkeyPatch, fast_path: Path) -> Path:
     """A new vault with the tenant ``my-org``, in the environment."""
     monkeypatch.setenv("VAULTCTL_HOME", str(fast_path))
-    cli.ok("init", "--tenant", "my-org", "--root-key", "file")
+    new_vault(fast_path)
     return fast_path
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from tests.client import answers
 from tests.client.scripted_server import ScriptedServer, answer, hang_up, problem, silence
+from tests.vaults import new_vault
 from vaultctl import AsyncVault, Vault
 from vaultctl.client import async_vault, vault
 from vaultctl.client.remote.async_adapter import AsyncRemoteAdapter
-from vaultctl.client.setup import initialise
 from vaultctl.domain.errors import NotFound, VaultUnavailable
 from vaultctl.domain.secrets import Secret
 
@@ -60,7 +60,7 @@ class TestEmbedded:
 
     @pytest.fixture
     def home(self, fast_path: Path) -> Path:
-        initialise(home=fast_path, tenant="my-org", root_key="file")
+        new_vault(fast_path)
         with Vault.embedded(home=fast_path) as owner:
             owner.credentials.create("shopify-api-key", "api-key", answers.VALUE)
         return fast_path

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from tests.cli.serving import serving
+from tests.vaults import new_vault
 from vaultctl import Vault
 from vaultctl.client.backup import VARIABLE, back_up, restore
 from vaultctl.client.doctor import diagnose
 from vaultctl.client.root_key import rotate_root_key, show_root_key
-from vaultctl.client.setup import initialise
 from vaultctl.crypto import passphrases
 from vaultctl.crypto.authenticity import row_mac
 from vaultctl.crypto.sealed_stream import SealedReader, SealedWriter
@@ -81,7 +81,7 @@ def fill(home: Path) -> dict[str, Secret]:
 @pytest.fixture
 def home(fast_path: Path) -> Path:
     home = fast_path / "home"
-    initialise(tenant="my-org", home=home, root_key="file")
+    new_vault(home)
     return home
 
 

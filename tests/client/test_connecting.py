@@ -8,11 +8,11 @@ import pytest
 
 from tests.client import answers
 from tests.client.scripted_server import ScriptedServer, answer
+from tests.vaults import new_vault
 from vaultctl import AsyncVault, Vault
 from vaultctl.client import contexts, logins
 from vaultctl.client.embedded import EmbeddedAdapter
 from vaultctl.client.location import locate
-from vaultctl.client.setup import initialise
 from vaultctl.domain.errors import InvalidInput, NotAuthenticated, NotFound, VaultMissing, VaultUnavailable
 from vaultctl.domain.secrets import Secret
 
@@ -90,7 +90,7 @@ def test_what_is_named_outweighs_the_environment(
 def test_the_vault_of_this_machine_can_be_named(
     token: Secret, fast_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    initialise(home=fast_path, tenant="my-org", root_key="file")
+    new_vault(fast_path)
     monkeypatch.setenv("VAULT_BASE_URL", "https://vault.example.com")
     with Vault.connect(context="embedded", home=fast_path, token=token) as vault:
         assert isinstance(vault._adapter, EmbeddedAdapter)

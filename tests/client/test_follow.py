@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tests.client import answers
 from tests.client.scripted_server import ScriptedServer, answer, events, hang_up, problem
+from tests.vaults import new_vault
 from vaultctl.client import AsyncVault, Vault
 from vaultctl.client.following import Poll, newest
 from vaultctl.client.remote.adapter import RemoteAdapter
 from vaultctl.client.remote.async_adapter import AsyncRemoteAdapter
-from vaultctl.client.setup import initialise
 from vaultctl.domain import requests as ask
 from vaultctl.domain.errors import NotAllowed, NotAuthenticated, VaultError, VaultUnavailable
 from vaultctl.domain.records import AuditEntry, Page
@@ -91,7 +91,7 @@ class TestEmbedded:
 
     @pytest.fixture
     def vault(self, fast_path: Path) -> Iterator[Vault]:
-        initialise(home=fast_path, tenant="my-org", root_key="file")
+        new_vault(fast_path)
         with Vault.embedded(home=fast_path) as vault:
             yield vault
 

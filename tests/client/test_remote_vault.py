@@ -10,10 +10,10 @@ import pytest
 from tests.api.harness import RunningServer, running_server
 from tests.client import answers
 from tests.client.cutting_proxy import CuttingProxy
+from tests.vaults import new_vault
 from vaultctl import AsyncVault, Vault
 from vaultctl.client.embedded import EmbeddedAdapter, open_engine
 from vaultctl.client.home import load_settings, locate
-from vaultctl.client.setup import initialise
 from vaultctl.domain.errors import (
     AlreadyExists,
     Conflict,
@@ -50,7 +50,7 @@ class Site:
 
 @pytest.fixture
 def site(fast_path: Path) -> Iterator[Site]:
-    initialise(home=fast_path, tenant="my-org", root_key="file")
+    new_vault(fast_path)
     place = locate(fast_path)
     store, engine = open_engine(place, load_settings(place), None, None)
     owner = Vault(EmbeddedAdapter(engine, Owner("my-org", "owner@localhost")))

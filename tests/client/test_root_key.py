@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.vaults import new_vault
 from vaultctl import Vault
 from vaultctl.client.alone import alone_in
 from vaultctl.client.doctor import diagnose
@@ -45,7 +46,7 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def home(fast_path: Path) -> Path:
     home = fast_path / "home"
-    initialise(tenant="my-org", home=home, root_key="file")
+    new_vault(home)
     with Vault.embedded(home=home) as owner:
         owner.credentials.create("api", "generic-secret", VALUE)
     return home

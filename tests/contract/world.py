@@ -16,6 +16,7 @@ from psycopg.errors import SerializationFailure
 from tests.api.harness import running_server
 from tests.conftest import Clock
 from tests.postgres import LENT
+from tests.vaults import new_database
 from vaultctl.api import operations
 from vaultctl.api.bearer import bearer_of
 from vaultctl.api.exchange import Exchange
@@ -35,7 +36,7 @@ from vaultctl.engine.founding import found_vault
 from vaultctl.engine.service import Service
 from vaultctl.store.interface import Store
 from vaultctl.store.postgres import Isolation, PostgresStore
-from vaultctl.store.sqlite import SqliteStore, create_database
+from vaultctl.store.sqlite import SqliteStore
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Embedded:
 def sqlite_store(directory: Path, clock: Clock) -> Store:
     """A new SQLite file."""
     path = directory / "vault.db"
-    create_database(path)
+    new_database(path)
     return SqliteStore(path, clock=clock)
 
 

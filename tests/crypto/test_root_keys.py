@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import random
+import shutil
 import socket
 import stat
 import subprocess
@@ -58,10 +59,22 @@ def key_file(context, randomness, tmp_path):
     return tmp_path / "root.key", config
 
 
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """A sealed root key, which takes a while to make, on purpose."""
+    home = tmp_path_factory.mktemp("sealed")
+    context = ProviderContext(
+        data_dir=home, vault_home=str(home), ask_passphrase=None, environ={"VAULT_PASSPHRASE": GOOD_PASSPHRASE}
+    )
+    _, config, _ = create_root_key("passphrase", context, random.Random(1).randbytes)
+    return home / "root.key.sealed", config
+
+
 @pytest.fixture
-def sealed_file(context, randomness, tmp_path):
-    _, config, _ = create_root_key("passphrase", context({"VAULT_PASSPHRASE": GOOD_PASSPHRASE}), randomness)
-    return tmp_path / "root.key.sealed", config
+def sealed_file(sealed, tmp_path):
+    """A copy of it, to spoil."""
+    made, config = sealed
+    return Path(shutil.copy2(made, tmp_path)), config
 
 
 class TestTheKeyItself:

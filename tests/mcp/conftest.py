@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 
+from tests.vaults import new_vault
 from vaultctl.client import Vault
-from vaultctl.client.setup import initialise
 from vaultctl.domain.records import AuditEntry
 
 PATIENCE = 15.0
@@ -169,7 +169,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     home = tmp_path / "home"
     directory = tmp_path / "work"
     directory.mkdir()
-    initialise(home=home, tenant="my-org", root_key="file")
+    new_vault(home)
     with Vault.embedded(home=home, tenant="my-org") as owner:
         bench = Bench(home, directory, owner)
         yield bench

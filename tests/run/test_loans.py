@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import pytest
 
+from tests.vaults import new_vault
 from vaultctl.client import Vault
 from vaultctl.client.adapters import Adapter, OnState
-from vaultctl.client.setup import initialise
 from vaultctl.domain import requests as ask
 from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import NotAllowed, NotFound, VaultUnavailable
@@ -47,7 +47,7 @@ class World:
 
 @pytest.fixture
 def world(fast_path: Path) -> Iterator[World]:
-    initialise(tenant="my-org", root_key="file", home=fast_path)
+    new_vault(fast_path)
     made = World(fast_path)
     yield made
     made.owner.close()

@@ -27,9 +27,9 @@ from tests.security.canaries import (
     run,
     watched,
 )
+from tests.vaults import new_vault
 from vaultctl import Vault
 from vaultctl.client.doctor import diagnose
-from vaultctl.client.setup import initialise
 from vaultctl.client.vault import LeaseHandle
 from vaultctl.domain import requests as ask
 from vaultctl.domain.records import IssuedLease
@@ -40,7 +40,7 @@ from vaultctl.domain.wire import from_json_object, to_json_object
 @pytest.fixture
 def home(fast_path: Path) -> Path:
     where = fast_path / "home"
-    initialise(tenant="my-org", home=where, root_key="file")
+    new_vault(where)
     return where
 
 

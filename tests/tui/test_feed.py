@@ -12,6 +12,7 @@ import pytest
 from tests.api.harness import running_server
 from tests.client.cutting_proxy import CuttingProxy
 from tests.conftest import Clock
+from tests.vaults import new_database
 from vaultctl.api.limits import USUAL, Limits
 from vaultctl.client import Vault
 from vaultctl.client.adapters import Adapter, OnState
@@ -22,7 +23,7 @@ from vaultctl.domain.records import AuditEntry, Identity
 from vaultctl.engine.authentication import Owner
 from vaultctl.engine.engine import Engine
 from vaultctl.engine.founding import found_vault
-from vaultctl.store.sqlite import SqliteStore, create_database
+from vaultctl.store.sqlite import SqliteStore
 from vaultctl.tui import feed as feeding
 from vaultctl.tui.feed import Entries, Feed, Live, Lost, News, take_snapshot
 from vaultctl.tui.model import Snapshot
@@ -43,7 +44,7 @@ class Site:
         path = directory / "vault.db"
         is_new = not path.exists()
         if is_new:
-            create_database(path)
+            new_database(path)
         self.store = SqliteStore(path, clock=Clock())
         if is_new:
             found_vault(self.store, ROOT, tenant="my-org", owner=OWNER)
