@@ -129,6 +129,7 @@ def test_a_checkpoint_that_was_kept_elsewhere_still_verifies_what_it_covers(home
         with Vault.embedded(home=restored) as owner:
             found = owner.audit_log.verify(against=[kept.note, after.note], key=kept.verifier_key)
             assert (found.verified, found.problems) == (True, ())
+            assert owner._adapter._engine.inspect() == ([], [], [])  # type: ignore[attr-defined]
             with pytest.raises(VerificationFailed, match="restored with"):
                 owner.audit_log.verify(against=[beyond.note])
             token = owner.tokens.create(human="auditor@example.com", role="admin").secret

@@ -76,6 +76,18 @@ def test_a_row_that_was_changed_behind_the_vaults_back(home: Path) -> None:
     assert "tokens" in problem.message
 
 
+def test_a_row_that_was_put_back_as_it_was_before_a_revocation(home: Path) -> None:
+    with Vault.embedded(home=home) as owner:
+        token = owner.tokens.create(agent="deploy-agent").token.id
+        change(home, "CREATE TABLE kept AS SELECT * FROM tokens")
+        owner.tokens.revoke(token)
+    change(home, "DELETE FROM tokens")
+    change(home, "INSERT INTO tokens SELECT * FROM kept")
+    (problem,) = problems(home)
+    assert problem.check == "contents"
+    assert f"tokens (default, {token}) grants what was withdrawn" in problem.message
+
+
 def test_audit_entries_that_are_missing(home: Path) -> None:
     with Vault.embedded(home=home) as vault:
         vault.tokens.create(agent="deploy-agent")

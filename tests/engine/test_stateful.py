@@ -110,7 +110,8 @@ class Population(RuleBasedStateMachine):
         shared = Path("/dev/shm")
         self.directory = Path(tempfile.mkdtemp(prefix="vaultctl-test-", dir=shared if shared.is_dir() else None))
         self.clock = Clock()
-        self.world = World(EmbeddedSqlite, self.directory, self.clock, reaps=False)
+        self.door = EmbeddedSqlite(self.directory, self.clock, reaps=False)
+        self.world = World(lambda *_, **__: self.door, self.directory, self.clock)
         self.values: dict[str, list[str]] = {tenant: [] for tenant in TENANTS}
         self.current: dict[tuple[str, str], str] = {}
         self.all_leases: list[Lease] = []
@@ -119,8 +120,10 @@ class Population(RuleBasedStateMachine):
         self.expected: dict[str, Counter[str]] = {}
 
     def teardown(self) -> None:
+        found = self.door.engine.inspect()
         self.world.close()
         shutil.rmtree(self.directory)
+        assert found == ([], [], [])  # all rows are as the log says they have become
 
     # What every step must leave behind
 

@@ -190,15 +190,15 @@ class TestReaper:
 
 
 def test_doctors_inspection_names_what_was_changed_and_nothing_else(stage: Stage) -> None:
-    assert stage.workshop.engine.inspect() == ([], [])
+    assert stage.workshop.engine.inspect() == ([], [], [])
     stage.write("UPDATE leases SET purpose = 'changed' WHERE id = ?", stage.lease)
     stage.write("UPDATE credentials SET delivery = 'value', version = 9 WHERE name = 'hidden'")
     stage.write("DELETE FROM entries WHERE tenant = 'my-org' AND seq = 2")
-    changed, incomplete = stage.workshop.engine.inspect()
+    changed, superseded, incomplete = stage.workshop.engine.inspect()
     assert len(changed) == 2
     assert any(stage.lease in row for row in changed)
     assert any("hidden" in row for row in changed)
-    assert incomplete == ["my-org"]
+    assert (superseded, incomplete) == ([], ["my-org"])
 
 
 def test_the_root_key_of_another_vault_opens_nothing(workshop: Workshop) -> None:

@@ -54,6 +54,7 @@ def cast(scene: Scene) -> Cast:
     issued = owner.tokens.create(agent="ours", credentials=["reached", "hidden"], max_lease_ttl="2h")
     strong = owner.tokens.create(agent="other", credentials=["*"])
     owner.team.invite("member@example.com", "user")
+    owner.team.invite("chief@example.com", "manager")
     agent = scene.world.connect(issued)
     session = scene.world.session(agent, "mcp_sess_ours")
     lease = session.leases.create("reached", ttl="1h")
@@ -72,8 +73,7 @@ def failure_of(act: Callable[[], object]) -> VaultError | None:
 
 
 def found_by_doctor(scene: Scene) -> list[str]:
-    changed, incomplete = scene.door.engine.inspect()
-    return changed + incomplete
+    return [what for found in scene.door.engine.inspect() for what in found]
 
 
 # Every column of every row that grants authority
@@ -568,12 +568,56 @@ def test_a_row_as_it_was_before_a_revocation_is_not_believed(cast: Cast, replay:
     assert isinstance(failure_of(lambda: use(cast)), VerificationFailed)
 
 
-@pytest.mark.xfail(strict=True, reason=REPLAY)
-def test_doctor_tells_of_a_row_as_it_was_before_a_revocation(cast: Cast) -> None:
-    before = cast.scene.sql("SELECT revoked_at, mac FROM tokens WHERE id = ?", cast.agent_token)[0]
-    cast.owner.tokens.revoke(cast.agent_token)
-    cast.scene.overwrite("tokens", f"id = '{cast.agent_token}'", revoked_at=before[0], mac=before[1])
-    assert found_by_doctor(cast.scene)
+PUT_BACK: dict[str, tuple[str, str, Callable[[Cast], object]]] = {
+    **{what: (table, where, change) for what, (table, where, change, _) in REPLAYS.items()},
+    "a session that ended": ("sessions", "id = 'mcp_sess_ours'", lambda cast: cast.owner.sessions.end("mcp_sess_ours")),
+    "a credential that was deleted": (
+        "credentials",
+        "name = 'reached'",
+        lambda cast: cast.owner.credentials.delete("reached"),
+    ),
+    "an earlier version of a credential": (
+        "credentials",
+        "name = 'reached'",
+        lambda cast: cast.owner.credentials.rotate("reached", "another-value-0123456789"),
+    ),
+    "a longer maximum": (
+        "tenants",
+        "tenant = 'my-org'",
+        lambda cast: cast.owner.tenants.update("my-org", max_lease_ttl="2h"),
+    ),
+    "a member with a stronger role": (
+        "members",
+        "email = 'chief@example.com'",
+        lambda cast: cast.owner.team.change_role("chief@example.com", "user"),
+    ),
+    "a stronger token of a member": (
+        "tokens",
+        "email = 'chief@example.com'",
+        lambda cast: cast.owner.team.change_role("chief@example.com", "user"),
+    ),
+    "a member who was removed": (
+        "members",
+        "email = 'chief@example.com'",
+        lambda cast: cast.owner.team.remove("chief@example.com"),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", PUT_BACK)
+def test_doctor_names_a_row_that_was_put_back_as_it_was_before_it_was_withdrawn(cast: Cast, what: str) -> None:
+    table, where, change = PUT_BACK[what]
+    connection = sqlite3.connect(cast.scene.database)
+    connection.row_factory = sqlite3.Row
+    before = dict(connection.execute(f"SELECT * FROM {table} WHERE {where}").fetchone())
+    connection.close()
+    change(cast)
+    assert cast.scene.door.engine.inspect() == ([], [], [])
+    cast.scene.sql(f"DELETE FROM {table} WHERE {where}")
+    marks = ", ".join("?" * len(before))
+    cast.scene.sql(f"INSERT INTO {table} ({', '.join(before)}) VALUES ({marks})", *before.values())
+    (named,) = cast.scene.door.engine.inspect().superseded
+    assert named.startswith(f"{table} (my-org")
 
 
 # The reaper

@@ -164,28 +164,37 @@ def _clock(store: Store) -> Finding:
 
 
 def _contents(engine: Engine) -> Iterator[Finding]:
-    changed, incomplete = engine.inspect()
-    for row in changed[:_MOST_NAMED]:
-        yield Finding(
-            check="contents",
-            level="problem",
-            message=f"The row {row} was changed by something other than the vault.",
-            hint="Restore the database from a backup, and find out who can write to it.",
-        )
-    if len(changed) > _MOST_NAMED:
-        message = f"{len(changed) - _MOST_NAMED} more rows were changed."
-        yield Finding(check="contents", level="problem", message=message)
-    for tenant in incomplete:
+    found = engine.inspect()
+    yield from _rows(found.changed, "was changed by something other than the vault", "were changed")
+    yield from _rows(
+        found.superseded,
+        "grants what was withdrawn since, by the audit log: it was put back as it had been",
+        "were put back",
+    )
+    for tenant in found.incomplete:
         yield Finding(
             check="contents",
             level="problem",
             message=f"Entries of the audit log of tenant {tenant!r} are missing or were added.",
             hint="Restore the database from a backup, and find out who can write to it.",
         )
-    if not changed and not incomplete:
+    if not any(found):
         yield Finding(
-            check="contents", level="ok", message="All rows that grant authority are as the vault wrote them."
+            check="contents", level="ok", message="All rows that grant authority are as the vault wrote them last."
         )
+
+
+def _rows(rows: list[str], what: str, of_many: str) -> Iterator[Finding]:
+    for row in rows[:_MOST_NAMED]:
+        yield Finding(
+            check="contents",
+            level="problem",
+            message=f"The row {row} {what}.",
+            hint="Restore the database from a backup, and find out who can write to it.",
+        )
+    if len(rows) > _MOST_NAMED:
+        message = f"{len(rows) - _MOST_NAMED} more rows {of_many}."
+        yield Finding(check="contents", level="problem", message=message)
 
 
 def _token(engine: Engine) -> Iterator[Finding]:

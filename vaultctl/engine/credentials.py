@@ -81,7 +81,7 @@ def create_credential(tx: Transaction, caller: Caller, request: ask.CreateCreden
     )
     row = tx.insert(row)
     _insert_version(tx, caller, row, value, attributes)
-    _audit(tx, caller, Event.CREDENTIAL_CREATED, row, {"type": row.type, "version": 1} | _policy_details(row))
+    _audit(tx, caller, Event.CREDENTIAL_CREATED, row, {"type": row.type, "version": 1} | policy_details(row))
     return views.credential(row)
 
 
@@ -148,7 +148,7 @@ def update_credential(tx: Transaction, caller: Caller, request: ask.UpdateCreden
     if request.metadata is not None:
         _audit(tx, caller, Event.CREDENTIAL_UPDATED, row, {"metadata": sorted(request.metadata)})
     if policy_changes:
-        _audit(tx, caller, Event.ACL_UPDATED, row, _policy_details(row))
+        _audit(tx, caller, Event.ACL_UPDATED, row, policy_details(row))
     return views.credential(row)
 
 
@@ -360,7 +360,8 @@ def _check_delivery(delivery: Delivery, value: str) -> None:
         )
 
 
-def _policy_details(row: CredentialRow) -> dict[str, Any]:
+def policy_details(row: CredentialRow) -> dict[str, Any]:
+    """A credential's policy as its entries in the audit log have it."""
     policy = views.policy_of(row)
     return {
         "defaultLeaseTTL": policy.default_lease_ttl and str(policy.default_lease_ttl),

@@ -23,6 +23,7 @@ from vaultctl.store.rows import KeyRow, LogRow, TallyMarkRow, VaultRow
 
 if TYPE_CHECKING:
     from vaultctl.engine.idempotency import Idempotency
+    from vaultctl.engine.inspection import Inspection
     from vaultctl.engine.memory import Memory
 
 T = TypeVar("T")
@@ -207,14 +208,13 @@ class Engine:
                 while rerun(lambda tenant=log.tenant: tally(tenant)) > tallies.STEP:  # type: ignore[misc]
                     pass
 
-    def inspect(self) -> tuple[list[str], list[str]]:
-        """What :mod:`vaultctl.engine.inspection` finds: changed rows, and tenants with incomplete logs."""
+    def inspect(self) -> "Inspection":
+        """What :mod:`vaultctl.engine.inspection` finds in everything that is stored."""
         from vaultctl.engine import inspection
 
-        def look() -> tuple[list[str], list[str]]:
+        def look() -> inspection.Inspection:
             with self._store.read() as store_tx:
-                tx = self._transaction(store_tx)
-                return inspection.changed_rows(tx), inspection.incomplete_logs(tx)
+                return inspection.inspect(self._transaction(store_tx))
 
         return rerun(look)
 

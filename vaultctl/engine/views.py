@@ -214,7 +214,7 @@ def entry(row: EntryRow) -> AuditEntry:
     """An audit entry, from its bytes."""
     try:
         return _ENTRY.decode(row.body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, TypeError):  # a database may hold anything
         raise VerificationFailed(
             f"Entry {row.seq} of the audit log of tenant {row.tenant!r} is not what the vault wrote.",
             hint="Restore the database from a backup, and find out who can write to it.",
