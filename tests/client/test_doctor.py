@@ -170,9 +170,10 @@ class TestMending:
         assert problems(home) == []
         assert mend(home=home) == []
 
-    def test_what_a_crash_left_goes_once_nobody_can_be_writing_it(self, home: Path) -> None:
-        abandoned, fresh = (home / f".config.json.{digit * 16}" for digit in "ab")
-        others = [home / ".config.json.bak", home / "notes.json"]
+    @pytest.mark.parametrize("name", [".config.json.{}", ".vault.db.new-{}", ".vault.db.new-{}-wal"])
+    def test_what_a_crash_left_goes_once_nobody_can_be_writing_it(self, home: Path, name: str) -> None:
+        abandoned, fresh = (home / name.format(digit * 16) for digit in "ab")
+        others = [home / ".config.json.bak", home / "notes.json", home / ".vault.db.new-", home / "vault.db-old"]
         for path in (abandoned, fresh, *others):
             path.touch(0o600)
         for path in (abandoned, *others):

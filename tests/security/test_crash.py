@@ -394,6 +394,7 @@ def test_a_restore_that_is_killed_at_every_step_leaves_a_whole_vault_or_none(fas
         outcomes.add((home / "vault.db").exists())
         if not (home / "vault.db").exists():
             crashing.restored(str(homes / str(step)))
+            assert not list(home.glob(".vault.db.new-*")), where  # neither its own nor of the one that was killed
         with pytest.raises(AlreadyExists):
             crashing.restored(str(homes / str(step)))
         assert_all_values_are_there(home, values, where)

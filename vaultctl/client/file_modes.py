@@ -50,15 +50,22 @@ def exposed(place: Home, database: Path | None) -> Iterator[Exposed]:
             yield Exposed(path, mode, forbidden)
 
 
-def leftovers(place: Home) -> list[Path]:
+def leftovers(place: Home, database: Path | None) -> list[Path]:
     """Files of ours that a crash left unfinished. Nothing reads them, but one may hold a token."""
     folders = dict.fromkeys((place.config, place.data, place.logins_path, place.profiles_path))
-    return [
-        path
-        for folder in folders
-        for path in _listed(folder)
-        if _UNFINISHED.fullmatch(path.name) and _is_ours(path) and time.time() - path.lstat().st_mtime > _ABANDONED
-    ]
+    unfinished = [path for folder in folders for path in _listed(folder) if _UNFINISHED.fullmatch(path.name)]
+    if database is not None:
+        unfinished += unfinished_databases(database)
+    return [path for path in unfinished if _is_ours(path) and time.time() - path.lstat().st_mtime > _ABANDONED]
+
+
+def unfinished_databases(path: Path) -> list[Path]:
+    """What attempts to make a database at ``path`` have beside it while they last, or were killed."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.new-[0-9a-f]{{16}}(-wal|-shm|-gate|-lock)?", re.ASCII)
+    try:
+        return sorted(found for found in path.parent.iterdir() if name.fullmatch(found.name))
+    except OSError:
+        return []
 
 
 def mode_findings(place: Home, database: Path | None) -> Iterator[Finding]:
@@ -69,11 +76,12 @@ def mode_findings(place: Home, database: Path | None) -> Iterator[Finding]:
         else:
             message, hint = f"Others can write to {path}, and so replace what is in it.", f"chmod go-w {path}"
         yield Finding(check="file modes", level="problem", message=message, hint=hint)
-    for path in leftovers(place):
+    for path in leftovers(place, database):
+        holds = "; it may hold a token" if _UNFINISHED.fullmatch(path.name) else ""
         yield Finding(
             check="leftovers",
             level="warning",
-            message=f"A crash left {path} unfinished; it may hold a token.",
+            message=f"A crash left {path} unfinished{holds}.",
             hint="Remove it: vaultctl doctor --fix",
         )
 
@@ -101,7 +109,7 @@ def mend(place: Home, database: Path | None) -> Iterator[Finding]:
             if forbidden == _OTHERS_WRITE:
                 message = f"Others can no longer write to {path} (mode {mode:04o} before)."
             yield Finding(check="file modes", level="fixed", message=message)
-    for path in leftovers(place):
+    for path in leftovers(place, database):
         try:
             path.unlink()
         except OSError:

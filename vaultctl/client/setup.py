@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from vaultctl.client.alone import alone_in
 from vaultctl.client.database import Database, named_database, require_postgres
+from vaultctl.client.file_modes import unfinished_databases
 from vaultctl.client.home import Home, Settings, load_settings, locate, save_settings
 from vaultctl.client.location import make_private
 from vaultctl.client.ownership import owner_identity, provider_context, require_no_server
@@ -168,6 +169,9 @@ def _create_file(
     path = cast("Path", target.path)
     context = provider_context(place, ask_passphrase)
     root, config, note = create_root_key(root_key, context, os.urandom)
+    for abandoned in unfinished_databases(path):  # by attempts that were killed: nobody else is at it
+        with suppress(OSError):
+            abandoned.unlink()
     aside = path.with_name(f".{path.name}.new-{os.urandom(8).hex()}")
     noted = False
     try:
