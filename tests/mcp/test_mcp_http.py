@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -153,6 +154,17 @@ def test_a_server_for_one_tenant_and_one_agent_serves_no_other(shop: "Bench") ->
             assert RawAgent(client).post(message, **headers).status_code == 401
 
 
+def test_one_source_has_as_many_connections_as_it_is_given(shop: "Bench") -> None:
+    with gateway(shop, "--connections-per-source", "1") as agents, ExitStack() as stack:
+        address = httpx.URL(agents.url)
+        first, second = (
+            stack.enter_context(socket.create_connection((address.host, address.port or 0), PATIENCE)) for _ in "12"
+        )
+        assert second.recv(12) == b"HTTP/1.1 429"
+        first.sendall(b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert first.recv(12) == b"HTTP/1.1 404"
+
+
 def test_a_start_that_can_not_succeed_says_why(shop: "Bench") -> None:
     def refused(*arguments: str, **variables: str) -> tuple[int, str]:
         return shop.refused_start("", *arguments, **variables)
@@ -160,6 +172,7 @@ def test_a_start_that_can_not_succeed_says_why(shop: "Bench") -> None:
     status, said = refused("--listen", "127.0.0.1:0")
     assert (status, "--transport http" in said) == (2, True)
     assert refused("--grace", "0")[0] == 2
+    assert refused("--connections-per-source", "5")[0] == 2
     assert refused("--transport", "carrier-pigeon")[0] == 2
     assert refused("--transport", "http", "--path", "mcp")[0] == 2
     assert refused("--transport", "http", "--listen", "0.0.0.0:0")[0] == 2  # plain HTTP to everybody

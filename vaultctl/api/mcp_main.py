@@ -38,7 +38,7 @@ def serve(
         log = Log(options.log_format)
 
         def node() -> Node:
-            bounds = limits()
+            bounds = limits(options.connections_of_source)
             service: Service | None = None
             callers: Callers
             if engine is not None:

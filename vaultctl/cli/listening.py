@@ -70,6 +70,15 @@ TLSKey = Annotated[Path | None, opt.option("--tls-key", metavar="FILE", help="It
 AllowPlainHTTP = Annotated[
     bool, opt.option("--allow-plain-http", help="Serve plain HTTP to other machines, behind a TLS proxy.")
 ]
+ConnectionsPerSource = Annotated[
+    Any,
+    opt.option(
+        "--connections-per-source",
+        metavar="N",
+        help="Most connections from one address, or one IPv6 network of 64 bits; else half of all.",
+        parser=opt.whole_number("The number of connections"),
+    ),
+]
 Grace = Annotated[
     Any,
     opt.option(

@@ -13,6 +13,7 @@ from vaultctl.cli.listening import (
     AllowHost,
     AllowOrigin,
     AllowPlainHTTP,
+    ConnectionsPerSource,
     Grace,
     Idle,
     LogFormat,
@@ -85,6 +86,7 @@ def serve(
     tls_cert: TLSCert = None,
     tls_key: TLSKey = None,
     allow_plain_http: AllowPlainHTTP = False,
+    connections_per_source: ConnectionsPerSource = None,
     grace: Grace = None,
     log_format: LogFormat = None,
     idle: Idle = None,
@@ -99,7 +101,8 @@ def serve(
     a session of its own, which ends with the client. The server has no token.
     """
     run = invocation(ctx)
-    of_http = (listen, path, tls_cert, tls_key, allow_plain_http, grace, log_format, idle, allow_host, allow_origin)
+    of_http: list[object] = [listen, path, tls_cert, tls_key, allow_plain_http, connections_per_source]
+    of_http += [grace, log_format, idle, allow_host, allow_origin]
     if transport == "stdio":
         if any(value is not None and value is not False for value in of_http):
             raise InvalidInput("On stdio nothing is listened to.", hint="Add --transport http, or leave that out.")
@@ -138,6 +141,7 @@ def serve(
             tls_cert=None if tls_cert is None else str(tls_cert),
             tls_key=None if tls_key is None else str(tls_key),
             allow_plain_http=allow_plain_http,
+            connections_of_source=connections_per_source or None,
             grace_seconds=DEFAULT_GRACE if grace is None else grace,
             log_format=log_format or ("text" if sys.stderr.isatty() else "json"),
             idle_seconds=idle.total_seconds() if idle else DEFAULT_IDLE,
