@@ -6,6 +6,7 @@ authority has its entry in the transaction of the change, so that in one snapsho
 grant less than the log says, after a restoration; never more.
 """
 
+import heapq
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -135,10 +136,17 @@ def _authentic(tx: Transaction, row_type: type[R], tenant: str, *conditions: Whe
 
 
 def _entries(tx: Transaction, tenant: str, *events: Event) -> Iterator[AuditEntry]:
-    """A tenant's entries of these events, oldest first."""
-    of_events = (Where("tenant", "=", tenant), Where("event", "in", [event.value for event in events]))
+    """A tenant's entries of these events, oldest first.
+
+    Each event is asked for alone: for several at once a database may look through the whole log, which is in order.
+    """
+    return heapq.merge(*(_of_event(tx, tenant, event) for event in events), key=lambda entry: entry.seq)
+
+
+def _of_event(tx: Transaction, tenant: str, event: Event) -> Iterator[AuditEntry]:
+    of_event = (Where("tenant", "=", tenant), Where("event", "=", event.value))
     beyond = -1
-    while rows := tx.find_unchecked(EntryRow, *of_events, Where("seq", ">", beyond), order="seq", limit=_CHUNK):
+    while rows := tx.find_unchecked(EntryRow, *of_event, Where("seq", ">", beyond), order="seq", limit=_CHUNK):
         beyond = rows[-1].seq
         for row in rows:
             try:
