@@ -149,6 +149,10 @@ FILTERS: dict[str, tuple[dict[str, Any], Matches]] = {
         {"session": "cortex_sess_1", "filter": {"identity.sessionId": "cortex_sess_2"}},
         lambda e: False,
     ),
+    "several events that take turns": (
+        {"events": ["lease.created", "lease.denied", "lease.revoked", "session.ended"]},
+        lambda e: e.event in ("lease.created", "lease.denied", "lease.revoked", "session.ended"),
+    ),
     "nobody": ({"agent": "nobody"}, lambda e: False),
 }
 
