@@ -22,6 +22,7 @@ from vaultctl.store.rows import CredentialRow, EntryRow, LeaseRow, MemberRow, Ro
 
 _CHUNK = 1_000
 _MOST = 1_000_000
+_ROLES = [role.value for role in Role]
 
 R = TypeVar("R", bound=Row)
 
@@ -110,7 +111,8 @@ def _tokens(tx: Transaction, tenant: str, roles: dict[str, str | None]) -> Itera
             row.rotated_at is None or rfc3339(from_micros(row.expires_at)) != rotated[row.id]
         )
         role = roles.get(row.email or "") if row.kind == "human" else None
-        if row.id in revoked or is_older or (role is not None and Role(row.role).rank > Role(role).rank):
+        is_stronger = role in _ROLES and Role(row.role).rank > Role(role).rank  # an entry may hold anything
+        if row.id in revoked or is_older or is_stronger:
             yield row
 
 
