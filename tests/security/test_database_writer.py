@@ -72,6 +72,15 @@ def failure_of(act: Callable[[], object]) -> VaultError | None:
     return None
 
 
+def row_of(scene: Scene, table: str, where: str) -> dict[str, Any]:
+    """A row as it is stored, by column."""
+    connection = sqlite3.connect(scene.database)
+    connection.row_factory = sqlite3.Row
+    row = dict(connection.execute(f"SELECT * FROM {table} WHERE {where}").fetchone())
+    connection.close()
+    return row
+
+
 def found_by_doctor(scene: Scene) -> list[str]:
     return [what for found in scene.door.engine.inspect() for what in found]
 
@@ -561,10 +570,7 @@ REPLAYS: dict[str, tuple[str, str, Callable[[Cast], object], Callable[[Cast], ob
 @pytest.mark.xfail(strict=True, reason=REPLAY)
 def test_a_row_as_it_was_before_a_revocation_is_not_believed(cast: Cast, replay: str) -> None:
     table, where, revoke, use = REPLAYS[replay]
-    connection = sqlite3.connect(cast.scene.database)
-    connection.row_factory = sqlite3.Row
-    before = dict(connection.execute(f"SELECT * FROM {table} WHERE {where}").fetchone())
-    connection.close()
+    before = row_of(cast.scene, table, where)
     revoke(cast)
     assert failure_of(lambda: use(cast)) is not None
     cast.scene.overwrite(table, where, **before)
@@ -610,10 +616,7 @@ PUT_BACK: dict[str, tuple[str, str, Callable[[Cast], object]]] = {
 @pytest.mark.parametrize("what", PUT_BACK)
 def test_doctor_names_a_row_that_was_put_back_as_it_was_before_it_was_withdrawn(cast: Cast, what: str) -> None:
     table, where, change = PUT_BACK[what]
-    connection = sqlite3.connect(cast.scene.database)
-    connection.row_factory = sqlite3.Row
-    before = dict(connection.execute(f"SELECT * FROM {table} WHERE {where}").fetchone())
-    connection.close()
+    before = row_of(cast.scene, table, where)
     change(cast)
     assert cast.scene.door.engine.inspect() == ([], [], [])
     cast.scene.sql(f"DELETE FROM {table} WHERE {where}")

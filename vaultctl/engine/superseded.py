@@ -10,12 +10,12 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import VerificationFailed
 from vaultctl.domain.records import AuditEntry, CredentialState, Event, LeaseState, Role, SessionState
 from vaultctl.domain.times import from_micros, rfc3339
 from vaultctl.engine import views
 from vaultctl.engine.credentials import policy_details
+from vaultctl.engine.tenants import settings_details
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Where
 from vaultctl.store.rows import CredentialRow, EntryRow, LeaseRow, MemberRow, Row, SessionRow, TenantRow, TokenRow
@@ -45,11 +45,7 @@ def _tenants(tx: Transaction, tenant: str) -> Iterator[TenantRow]:
     for entry in _entries(tx, tenant, Event.TENANT_CREATED, Event.SETTINGS_UPDATED):
         told = entry.details
     for row in _authentic(tx, TenantRow, tenant):
-        settings = {
-            "defaultLeaseTTL": str(Duration.of(row.default_lease_ttl)),
-            "maxLeaseTTL": str(Duration.of(row.max_lease_ttl)),
-        }
-        if told and any(told.get(name) != value for name, value in settings.items()):
+        if told and any(told.get(name) != value for name, value in settings_details(row).items()):
             yield row
 
 

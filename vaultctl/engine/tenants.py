@@ -132,7 +132,11 @@ def _ttls(
     return new_default, new_maximum
 
 
-def _audit(tx: Transaction, caller: Caller, event: Event, row: TenantRow) -> None:
+def settings_details(row: TenantRow) -> dict[str, str]:
+    """A tenant's settings as its entries in the audit log have them."""
     settings = msgspec.to_builtins(views.tenant(row), enc_hook=str)
-    details = {name: settings[name] for name in ("defaultLeaseTTL", "maxLeaseTTL")}
-    tx.audit(row.tenant, event, caller.identity, details)
+    return {name: settings[name] for name in ("defaultLeaseTTL", "maxLeaseTTL")}
+
+
+def _audit(tx: Transaction, caller: Caller, event: Event, row: TenantRow) -> None:
+    tx.audit(row.tenant, event, caller.identity, settings_details(row))
