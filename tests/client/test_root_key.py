@@ -132,7 +132,7 @@ def test_a_tenants_key_that_somebody_spoiled_keeps_the_old_root_key(home: Path) 
     store = SqliteStore(home / "vault.db")
     with store.write() as tx:
         row = tx.find(KeyRow)[0]
-        tx.update(KeyRow(row.tenant, row.purpose, row.version, row.wrapped[:-1] + b"\x00", row.created_at))
+        tx.update(replace(row, wrapped=row.wrapped[:-1] + bytes([row.wrapped[-1] ^ 1])))
     store.close()
     before = (home / "root.key").read_bytes()
     with pytest.raises(VerificationFailed):
