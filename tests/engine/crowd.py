@@ -72,6 +72,7 @@ class Meddler:
         before_commit: Called before each commit.
         before_insert: Called before each row that is added.
         on_read: Called with the type of each row that is read.
+        on_upkeep: Called before the store sees to itself.
     """
 
     def __init__(self, store: Any) -> None:
@@ -79,6 +80,7 @@ class Meddler:
         self.before_commit: Callable[[], None] = lambda: None
         self.before_insert: Callable[[Any], None] = lambda row: None
         self.on_read: Callable[[Any], None] = lambda row_type: None
+        self.on_upkeep: Callable[[], None] = lambda: None
 
     def read(self, **options: Any) -> Any:
         return self._store.read(**options)
@@ -88,6 +90,10 @@ class Meddler:
         with self._store.write(patience) as tx:
             yield _MeddledTransaction(tx, self)
             self.before_commit()
+
+    def maintain(self) -> None:
+        self.on_upkeep()
+        self._store.maintain()
 
     def close(self) -> None:
         self._store.close()

@@ -14,8 +14,10 @@ from msgspec.structs import replace
 
 from tests.conftest import Clock
 from tests.engine.crowd import Crowd, lease, leases_of, meddled
+from vaultctl.crypto.envelope import unseal
 from vaultctl.crypto.root_keys import RootKey
 from vaultctl.domain import requests as ask
+from vaultctl.domain.durations import Duration
 from vaultctl.domain.errors import (
     InternalError,
     InvalidInput,
@@ -27,6 +29,7 @@ from vaultctl.domain.errors import (
 )
 from vaultctl.domain.records import CredentialType, Identity, IssuedLease, IssuedToken, OpenedSession
 from vaultctl.domain.secrets import Secret
+from vaultctl.domain.times import SECOND, from_micros
 from vaultctl.domain.wire import to_json_object
 from vaultctl.engine.authentication import Bearer, Owner, Principal
 from vaultctl.engine.dispatch import Call, Outcome
@@ -329,6 +332,44 @@ def test_rows_are_read_once_while_nobody_else_changes_them(crowd: Crowd, failure
     crowd.engine.perform(crowd.owner(), ask.CreateToken(agent="another"))
     groups.run(calls)
     assert {TokenRow, CredentialRow} <= set(read)
+
+
+def test_a_value_is_opened_once_for_many_groups_until_it_is_to_be_forgotten(
+    crowd: Crowd, failures: Failures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Any] = []
+
+    def counting(*arguments: Any) -> bytes:
+        opened.append(arguments[1])
+        return unseal(*arguments)
+
+    monkeypatch.setattr("vaultctl.engine.transaction.unseal", counting)
+    groups = group_commit(crowd.engine, failures)
+    calls = [Call(crowd.agents["my-org"], lease()) for _ in range(3)]
+    groups.run(calls)
+    once = len(opened)
+    assert once == 2  # its data key, and itself
+    assert {issued.value.reveal() for issued in leases_of(groups.run(calls).results)} == {"my-org-api-0123456"}
+    assert len(opened) == once
+    groups.forget_opened()
+    tenants = groups._memory._tenants.values()
+    assert [(tenant.made, tenant.judged, tenant.fragments) for _, tenant in tenants] == [({}, {}, {})]
+    groups.run(calls)
+    assert len(opened) == 2 * once
+
+
+def test_leases_of_one_caller_have_the_times_of_the_transaction_that_made_each(
+    crowd: Crowd, failures: Failures
+) -> None:
+    clock = crowd.door.store._clock
+    groups = group_commit(crowd.engine, failures)
+    calls = [Call(crowd.agents["my-org"], lease(ttl=Duration.parse("10m"))) for _ in range(2)]
+    first = leases_of(groups.run(calls).results)
+    clock.micros += 60 * SECOND
+    later = leases_of(groups.run(calls).results)
+    assert [issued.lease.issued_at for issued in first] == [from_micros(clock.micros - 60 * SECOND)] * 2
+    assert [issued.lease.issued_at for issued in later] == [from_micros(clock.micros)] * 2
+    assert [issued.lease.expires_at for issued in later] == [from_micros(clock.micros + 600 * SECOND)] * 2
 
 
 def test_a_database_that_was_set_back_and_grows_anew_is_not_taken_for_what_it_was(

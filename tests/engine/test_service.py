@@ -20,6 +20,7 @@ from vaultctl.domain.errors import (
 from vaultctl.domain.times import SECOND
 from vaultctl.engine.authentication import Bearer
 from vaultctl.engine.engine import Engine
+from vaultctl.engine.group_commit import GroupCommit
 from vaultctl.engine.idempotency import Idempotency
 from vaultctl.engine.service import MOST_IN_GROUP, Service
 
@@ -42,6 +43,12 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 async def _awaited(scenario: Callable[[], Awaitable[None]]) -> None:
     await scenario()
+
+
+async def handed_over(service: Service, count: int) -> None:
+    """Wait until so many calls wait to be written: what arrives in one turn of the loop is handed over in the next."""
+    while service.waiting_writes < count:  # noqa: ASYNC110 — a turn of the loop is what is waited for
+        await asyncio.sleep(0)
 
 
 class Gate:
@@ -178,8 +185,7 @@ def test_a_flood_on_one_tenant_leaves_another_served(crowd: Crowd, gated: tuple[
             flood = [asyncio.create_task(one(flooding, "flood")) for _ in range(400)]
             await asyncio.sleep(0)
             late = asyncio.create_task(one(other, "other"))
-            while service.waiting_writes < 301:  # what arrives in one turn of the loop is handed over in the next
-                await asyncio.sleep(0)
+            await handed_over(service, 301)
             gate.open()
             await asyncio.gather(first, late)
             results = await asyncio.gather(*flood, return_exceptions=True)
@@ -322,6 +328,75 @@ def test_what_ends_by_itself_is_recorded_and_subscribers_hear_of_it(crowd: Crowd
     run(scenario)
     for tenant in crowd.agents:
         assert crowd.events(tenant)[-1] == "lease.expired"
+
+
+def test_values_that_were_opened_are_forgotten_while_nothing_happens(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten = threading.Event()
+
+    def forget(groups: GroupCommit) -> None:
+        forget_opened(groups)
+        forgotten.set()
+
+    forget_opened = GroupCommit.forget_opened
+    monkeypatch.setattr(GroupCommit, "forget_opened", forget)
+
+    async def scenario() -> None:
+        async with serving(crowd.engine, reap_seconds=0.01) as service:
+            await service.perform(crowd.agents["my-org"], lease())
+            forgotten.clear()
+            assert await asyncio.to_thread(forgotten.wait, 30)
+            tenants = service._commit._memory._tenants.values()
+            assert [(tenant.made, tenant.judged, tenant.fragments) for _, tenant in tenants] == [({}, {}, {})]
+
+    run(scenario)
+
+
+# Between two groups
+
+
+def test_whoever_asks_again_when_answered_shares_a_group_with_whoever_waited_meanwhile(
+    crowd: Crowd, gated: tuple[Gate, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vaultctl.engine.service._ANSWERING", 30.0)
+    gate, engine = gated
+
+    async def scenario() -> None:
+        async with serving(engine) as service:
+
+            async def twice() -> None:
+                await service.perform(crowd.agents["my-org"], lease())
+                await service.perform(crowd.agents["my-org"], lease())
+
+            asking_twice = asyncio.create_task(twice())
+            await gate.reached()
+            waiting = asyncio.create_task(service.perform(crowd.agents["other-org"], lease()))
+            await handed_over(service, 1)
+            gate.open()
+            await asyncio.gather(asking_twice, waiting)
+            assert service.groups == {1: 1, 2: 1}
+
+    run(scenario)
+
+
+def test_a_store_whose_upkeep_fails_is_reported_and_goes_on_serving(crowd: Crowd) -> None:
+    meddler, engine = meddled(crowd)
+    error = VaultUnavailable("The disk is full.")
+
+    def fail() -> None:
+        raise error
+
+    meddler.on_upkeep = fail
+    reported: list[Exception] = []
+
+    async def scenario() -> None:
+        async with serving(engine, report=reported.append) as service:
+            for _ in range(2):
+                await service.perform(crowd.agents["my-org"], lease())
+
+    run(scenario)
+    assert reported == [error, error]
 
 
 def test_subscribers_hear_of_each_log_that_grew(crowd: Crowd) -> None:

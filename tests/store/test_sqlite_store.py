@@ -344,6 +344,35 @@ def test_the_write_ahead_log_becomes_short_again_once_a_long_reader_is_gone(stor
     assert wal.stat().st_size < 6_000_000
 
 
+def test_a_server_s_upkeep_takes_the_checkpoint_before_a_commit_has_to(database: Path) -> None:
+    def write_rows(store: SqliteStore, first: int, count: int) -> None:
+        with store.write() as tx:
+            for seq in range(first, first + count):
+                tx.insert(EntryRow("my-org", seq, seq, "test", None, None, None, None, b"x" * 3_000))
+
+    with opened(database) as store, opened(database) as another:
+        size = database.stat().st_size
+        write_rows(store, 0, 500)
+        store.maintain()  # there is not enough to do yet
+        write_rows(store, 500, 200)
+        assert database.stat().st_size == size
+        with another.write():
+            store.maintain()  # not while somebody else writes
+        assert database.stat().st_size == size
+        store.maintain()
+        assert database.stat().st_size > size + 2_000_000
+        changed = database.stat().st_mtime_ns
+        store.maintain()
+        write_rows(store, 700, 100)  # the log begins anew: it is far from the length at which a commit does it
+        assert database.stat().st_mtime_ns == changed
+
+
+def test_upkeep_of_a_store_that_was_never_written_to_or_is_closed_does_nothing(database: Path) -> None:
+    with opened(database) as store:
+        store.maintain()
+    store.maintain()
+
+
 def test_a_writer_that_leaves_empties_a_long_write_ahead_log(database: Path) -> None:
     wal = Path(f"{database}-wal")
     with opened(database) as store:

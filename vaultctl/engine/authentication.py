@@ -109,7 +109,7 @@ def caller_of(tx: Transaction, token: TokenRow) -> Caller:
     return _caller(token, parent, session)
 
 
-@lru_cache  # a run asks many times, and its rows are the same ones while they are remembered
+@lru_cache(1024)  # a run asks many times, and its rows are the same ones while they are remembered
 def _caller(token: TokenRow, authority: TokenRow, session: SessionRow | None = None) -> Caller:
     """Who presents ``token``, with what ``authority`` (itself, or its parent) has and no more than it has itself."""
     max_ttl = authority.max_lease_ttl

@@ -280,6 +280,14 @@ class Engine:
 
         rerun(write)
 
+    def maintain(self) -> None:
+        """The store's own upkeep, which a server sees to when a group is committed and before it takes the next.
+
+        Raises:
+            VaultError: It failed; whoever writes next will see to it, or meet the same.
+        """
+        self._store.maintain()
+
     def ping(self) -> None:
         """Read something from the store.
 

@@ -63,6 +63,10 @@ class GroupCommit:
             return self._without_who_failed(calls, error)
         return Group(list(written.results), written.grown)
 
+    def forget_opened(self) -> None:
+        """Forget the values that were opened; to be called every now and then."""
+        self._memory.forget_opened()
+
     def _without_who_failed(self, calls: list[Call], error: Exception) -> Group:
         """Run ``calls`` again, which failed together with ``error``."""
         results: dict[int, Result] = {}

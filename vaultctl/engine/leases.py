@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from vaultctl.domain import requests as ask
 from vaultctl.domain.disclosure import Text
@@ -70,7 +70,7 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
     text = refuse_disclosure(tx, caller, texts, Event.LEASE_DENIED)
     identity = _with_purpose(caller.identity, request.purpose)
     details: dict[str, Any] = {"claimed": request.claimed or None, "requestedTTL": request.ttl and str(request.ttl)}
-    # Whoever asks again in the same transaction gets the same, unless what was judged has changed.
+    # Whoever asks again gets the same, unless what was judged has changed.
     known = tx.judged(caller.tenant)
     key = (id(caller), name, request.ttl, request.response_format)
     terms: _Terms | None = known.get(key)
@@ -78,55 +78,48 @@ def create_lease(tx: Transaction, caller: Caller, request: ask.CreateLease) -> I
         terms = known[key] = _judged(tx, caller, request, name, text, identity, details)
     elif text.discloses(terms.fragments):
         raise _disclosing(caller)
-    if terms.delivery is Delivery.REFERENCE:
-        details["delivery"] = terms.delivery.value
+    draft = terms.draft
+    if draft is None or draft.row.issued_at != tx.now:
+        draft = _drafted(terms, tx.now)
+        known[key] = terms._replace(draft=draft)
 
-    now = tx.now
-    latest = now + terms.maximum
-    if terms.latest is not None:  # a lease does not outlive the token that it was issued to
-        latest = min(latest, terms.latest)
-    expires_at = min(now + terms.ttl, latest)
-    lease_row = tx.insert(
-        LeaseRow(
-            tenant=caller.tenant,
-            id=new_timed_id("lease", now, tx.random),
-            credential_id=terms.version.credential_id,
-            credential_name=name,
-            credential_version=terms.version.version,
-            token_id=caller.token_id,
-            session_id=caller.session_id,
-            identity_type=identity.type,
-            agent=identity.name,
-            email=identity.email,
-            user_id=identity.user_id,
-            purpose=identity.purpose,
-            ttl=max(1, (expires_at - now) // SECOND),
-            issued_at=now,
-            expires_at=expires_at,
-            max_expires_at=latest,
-            renewed_at=None,
-            renewals=0,
-            state=_ACTIVE_STATE,
-            ended_at=None,
-            end_reason=None,
-            delivery=terms.delivery.value,
-        )
-    )
+    row = replace(draft.row, id=new_timed_id("lease", tx.now, tx.random), purpose=request.purpose)
+    row = tx.insert(row)
     tx.audit(
         caller.tenant,
         Event.LEASE_CREATED,
         identity,
-        _times(lease_row) | {"credentialVersion": terms.version.version, "tokenId": caller.token_id} | details,
+        draft.details | details,
         credential_name=name,
-        lease_id=lease_row.id,
+        lease_id=row.id,
     )
-    return _issued(tx, lease_row, identity, terms.version, terms.type, terms.value)
+    lease = replace(draft.lease, id=row.id, identity=identity)
+    return _issued(tx, row, lease, terms.version, terms.type, terms.value)
+
+
+class _Draft(NamedTuple):
+    """A lease that is issued at some moment, but for its id and its purpose.
+
+    Attributes:
+        row: As it will be stored.
+        lease: The record of it.
+        details: What its entry says of it.
+    """
+
+    row: LeaseRow
+    lease: Lease
+    details: dict[str, Any]
 
 
 class _Terms(NamedTuple):
-    """On which a caller leases a credential, as it was judged. Times are in microseconds."""
+    """On which a caller leases a credential, as it was judged. Times are in microseconds.
+
+    ``draft`` is what leases on these terms have in common that are issued at the same moment, as those of one
+    transaction are.
+    """
 
     caller: Caller
+    name: str
     type: str
     version: VersionRow
     value: str
@@ -134,10 +127,47 @@ class _Terms(NamedTuple):
     delivery: Delivery
     ttl: int
     maximum: int
-    latest: int | None
+    draft: _Draft | None = None
 
     def __repr__(self) -> str:
         return "_Terms(****)"
+
+
+def _drafted(terms: _Terms, now: int) -> _Draft:
+    caller = terms.caller
+    identity = caller.identity
+    latest = now + terms.maximum
+    if caller.expires_at is not None:  # a lease does not outlive the token that it was issued to
+        latest = min(latest, to_micros(caller.expires_at))
+    expires_at = min(now + terms.ttl, latest)
+    row = LeaseRow(
+        tenant=caller.tenant,
+        id="",
+        credential_id=terms.version.credential_id,
+        credential_name=terms.name,
+        credential_version=terms.version.version,
+        token_id=caller.token_id,
+        session_id=caller.session_id,
+        identity_type=identity.type,
+        agent=identity.name,
+        email=identity.email,
+        user_id=identity.user_id,
+        purpose=None,
+        ttl=max(1, (expires_at - now) // SECOND),
+        issued_at=now,
+        expires_at=expires_at,
+        max_expires_at=latest,
+        renewed_at=None,
+        renewals=0,
+        state=_ACTIVE_STATE,
+        ended_at=None,
+        end_reason=None,
+        delivery=terms.delivery.value,
+    )
+    details = _times(row) | {"credentialVersion": row.credential_version, "tokenId": row.token_id}
+    if terms.delivery is Delivery.REFERENCE:
+        details["delivery"] = terms.delivery.value
+    return _Draft(row, views.lease(row, now), details)
 
 
 def _judged(
@@ -185,17 +215,8 @@ def _judged(
         Duration.of(tenant.default_lease_ttl),
         Duration.of(tenant.max_lease_ttl),
     )
-    return _Terms(
-        caller,
-        row.type,
-        version,
-        value,
-        fragments,
-        delivery,
-        ttl=micros_of(grant.ttl),
-        maximum=micros_of(grant.maximum),
-        latest=None if caller.expires_at is None else to_micros(caller.expires_at),
-    )
+    ttl, maximum = micros_of(grant.ttl), micros_of(grant.maximum)
+    return _Terms(caller, name, row.type, version, value, fragments, delivery, ttl, maximum)
 
 
 def _disclosing(caller: Caller) -> Refused:
@@ -217,7 +238,7 @@ def reissue_lease(tx: Transaction, caller: Caller, lease_id: str) -> IssuedLease
     details = {"credentialVersion": row.credential_version, "tokenId": caller.token_id}
     audit(tx, Event.LEASE_REPLAYED, row, caller.identity, details)
     version = leased_version(tx, row)
-    return _issued(tx, row, views.lease_identity(row), version, credential.type, tx.unseal_value(version))
+    return _issued(tx, row, views.lease(row, tx.now), version, credential.type, tx.unseal_value(version))
 
 
 def list_leases(tx: Transaction, caller: Caller, request: ask.ListLeases) -> Page[Lease]:
@@ -414,7 +435,7 @@ class _Liveness:
         return state
 
     def view(self, row: LeaseRow) -> Lease:
-        return msgspec.structs.replace(views.lease(row, self._tx.now), state=self.state(row))
+        return replace(views.lease(row, self._tx.now), state=self.state(row))
 
     def _is_live(self, session_id: str, tenant: str) -> bool:
         if session_id not in self._sessions:
@@ -512,15 +533,13 @@ def _version(tx: Transaction, tenant: str, credential_id: str, number: int, name
     return version
 
 
-def _issued(
-    tx: Transaction, row: LeaseRow, identity: Identity, version: VersionRow, type: str, value: str
-) -> IssuedLease:
-    """The answer with a lease to ``identity``: as it is delivered, with the value or with a reference to it."""
+def _issued(tx: Transaction, row: LeaseRow, lease: Lease, version: VersionRow, type: str, value: str) -> IssuedLease:
+    """The answer with a lease: as it is delivered, with the value or with a reference to it."""
     kind = views.CREDENTIAL_TYPES[type]
     attributes = views.attributes_of(version)
     by_reference = row.delivery == Delivery.REFERENCE
     return IssuedLease(
-        lease=views.lease(row, tx.now, identity),
+        lease=lease,
         type=kind,
         attributes=attributes,
         value=None if by_reference else Secret(value),

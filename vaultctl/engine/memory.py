@@ -14,7 +14,7 @@ from typing import Any
 from vaultctl.domain.records import LeaseState
 from vaultctl.store.rows import CredentialRow, LeaseRow, LogRow, MemberRow, Row, TenantRow, TokenRow, VersionRow
 
-KEPT: tuple[type[Row], ...] = (TenantRow, CredentialRow, VersionRow, TokenRow, MemberRow)
+KEPT = (TenantRow, CredentialRow, VersionRow, TokenRow, MemberRow)
 """Rows that never change without an entry in their tenant's log."""
 
 _MOST_TENANTS = 64
@@ -31,7 +31,7 @@ class TenantMemory:
     Attributes:
         rows: Authenticated rows by type and primary key; None for one that is not there.
         leased: The values that a session or a token has leased.
-        made: What was made of its rows, such as values that were opened. It is forgotten with the transaction.
+        made: What was made of its rows, such as values that were opened. It is forgotten in time.
         judged: What was judged by its rows; forgotten as well.
         fragments: What a session or a token must not disclose; forgotten as well.
         leaves: The hashes of the entries behind the last full tile of its log's tree, if they are known.
@@ -68,12 +68,17 @@ class TenantMemory:
 
     @property
     def size(self) -> int:
-        """How many rows it holds."""
-        return sum(map(len, self.rows.values())) + sum(map(len, self.leased.values()))
+        """How much it holds."""
+        rows = sum(map(len, self.rows.values())) + sum(map(len, self.leased.values()))
+        return rows + len(self.made) + len(self.judged)
 
     def retain(self) -> None:
         """Forget what does not outlive a transaction."""
-        self.rows = {row_type: rows for row_type, rows in self.rows.items() if row_type in KEPT}
+        for row_type in self.rows.keys() - KEPT:
+            del self.rows[row_type]
+
+    def forget_opened(self) -> None:
+        """Forget values that were opened, and what was made of them."""
         self.made = {}
         self.judged = {}
         self.fragments = {}
@@ -100,7 +105,7 @@ class Memory:
             return known
         if log.authority is None or head.authority != log.authority:
             return TenantMemory()
-        known.leased, known.leaves = {}, None
+        known.leased, known.fragments, known.leaves = {}, {}, None
         return known
 
     def keep(self, known: Iterable[tuple[LogRow, TenantMemory]]) -> None:
@@ -113,3 +118,11 @@ class Memory:
             del self._tenants[next(iter(self._tenants))]
         if len(self.tokens) > _MOST_ROWS:
             self.tokens.clear()
+
+    def forget_opened(self) -> None:
+        """Forget values that were opened: a transaction that needs one opens it again.
+
+        Among many transactions a second that is most of what they do; when none come, no value stays behind.
+        """
+        for _, tenant in self._tenants.values():
+            tenant.forget_opened()

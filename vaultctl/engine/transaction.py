@@ -286,11 +286,11 @@ class Transaction:
     # What is remembered
 
     def made(self, tenant: str) -> dict[tuple[Any, ...], Any]:
-        """What was made of a tenant's rows in the transaction: to be looked up, and added to."""
+        """What was made of a tenant's rows a short while ago: to be looked up, and added to."""
         return self._of(tenant).made
 
     def judged(self, tenant: str) -> dict[tuple[Any, ...], Any]:
-        """What was judged in the transaction, by rows of a tenant that have not changed since."""
+        """What was judged a short while ago, by rows of a tenant that have not changed since."""
         return self._of(tenant).judged
 
     def leased(

@@ -117,11 +117,8 @@ def lease_identity(row: LeaseRow) -> Identity:
     )
 
 
-def lease(row: LeaseRow, now: int, identity: Identity | None = None) -> Lease:
-    """A lease as it is ``now``: one that ran out is expired, whether or not that was recorded yet.
-
-    ``identity`` is who holds it, if that is known.
-    """
+def lease(row: LeaseRow, now: int) -> Lease:
+    """A lease as it is ``now``: one that ran out is expired, whether or not that was recorded yet."""
     state = _LEASE_STATES[row.state]
     if state is LeaseState.ACTIVE and row.expires_at <= now:
         state = LeaseState.EXPIRED
@@ -130,7 +127,7 @@ def lease(row: LeaseRow, now: int, identity: Identity | None = None) -> Lease:
         credential_id=row.credential_id,
         credential_name=row.credential_name,
         credential_version=row.credential_version,
-        identity=identity or lease_identity(row),
+        identity=lease_identity(row),
         ttl=Duration.of(row.ttl),
         issued_at=from_micros(row.issued_at),
         expires_at=from_micros(row.expires_at),

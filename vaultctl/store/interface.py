@@ -129,6 +129,10 @@ class Store(Protocol):
         """
         ...
 
+    def maintain(self) -> None:
+        """What is better done between transactions than in one, by whoever writes. It does nothing most of the time."""
+        ...
+
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The time that counts, and that of the last audit entry, in microseconds since 1970."""
         ...

@@ -175,6 +175,9 @@ class PostgresStore:
                 self._close_writer()
             self._turn.release()
 
+    def maintain(self) -> None:
+        """Nothing: the database sees to itself."""
+
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The database's time and that of the last audit entry, in microseconds since 1970."""
         with self._translated(), self._reader() as connection:

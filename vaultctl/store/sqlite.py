@@ -26,6 +26,12 @@ from vaultctl.store.turnstile import Turnstile
 _CHECKPOINT_PAGES = 1_000
 """A WAL of so many pages is checkpointed by the commit that makes it as long."""
 
+_DUE_PAGES = 700
+"""A WAL of about so many pages is checkpointed while nobody waits, so that no commit need do it."""
+
+_PAGES_OF_COMMIT = 20
+"""Pages that a commit writes beside one for each row, about."""
+
 _WAL_BYTES = 5_000_000
 """A WAL that a long read has made larger than this shrinks again. Else its file stays: a commit into it is quicker."""
 
@@ -75,6 +81,7 @@ class SqliteStore:
         self._turnstile = Turnstile(path, lock_timeout)
         self._writer: sqlite3.Connection | None = None
         self._heads: _Heads | None = None
+        self._pages = 0  # that the WAL has of this store, about
         self._readers: list[sqlite3.Connection] = []
         self._connections_lock = threading.RLock()  # a signal handler may close
         try:
@@ -119,11 +126,20 @@ class SqliteStore:
                 yield tx
                 tx.send_pending()
                 connection.execute("COMMIT")
+                self._pages += tx.rows + _PAGES_OF_COMMIT
             except BaseException:
                 self._heads = None
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def maintain(self) -> None:
+        """Checkpoint the WAL if it has grown, unless another writer is busy."""
+        if self._pages < _DUE_PAGES or self._writer is None:
+            return
+        with suppress(VaultUnavailable), self._turnstile.turn(0.0), _translated(self.path):
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._pages = 0
 
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The system's time and that of the last audit entry, in microseconds since 1970."""
@@ -270,6 +286,8 @@ class SqliteTransaction:
         self._pending = Pending("?", few=False)
         self.now = now
         self.writable = writable
+        self.rows = 0
+        """How many rows were sent."""
 
     def hold(self, tenants: Collection[str], *, wait: bool = True) -> dict[str, LogRow]:  # noqa: ARG002
         """The heads of these tenants' logs, which are held anyway: there is one writer at a time."""
@@ -352,6 +370,7 @@ class SqliteTransaction:
 
     def _send(self, pending: Iterable[Statement]) -> None:
         for statement in pending:
+            self.rows += statement.rows
             statement.require_rows(self._connection.execute(statement.sql, statement.parameters).rowcount)
 
 
