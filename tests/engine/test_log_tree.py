@@ -22,8 +22,9 @@ from vaultctl.engine.dispatch import Call
 from vaultctl.engine.engine import Engine, answer_of
 from vaultctl.ledger.checkpoint import open_checkpoint
 from vaultctl.ledger.note import parse_verifier_key
+from vaultctl.store.interface import Where
 from vaultctl.store.migrations import MIGRATIONS
-from vaultctl.store.rows import EntryRow, TileRow
+from vaultctl.store.rows import EntryRow, LogRow, TileRow
 from vaultctl.store.sqlite import SqliteStore, create_database
 
 LIST = ask.ListTokens()
@@ -255,9 +256,14 @@ def test_no_tree_is_built_over_entries_that_are_not_all_there(old_vault: Any, cl
     connection.execute("DELETE FROM entries WHERE seq = 300")
     connection.commit()
     connection.close()
-    engine = Engine(SqliteStore(path, clock=clock), old_vault.crowd.door.root)
+    store = SqliteStore(path, clock=clock)
+    engine = Engine(store, old_vault.crowd.door.root)
+    engine.catch_up()
+    assert assert_log_agrees(store, "other-org") > 0
+    with store.read() as tx:
+        assert tx.find(LogRow, Where("tenant", "=", "my-org"))[0].frontier is None
     with pytest.raises(VerificationFailed, match="missing"):
-        engine.catch_up()
+        engine.write([Call(old_vault.crowd.agents["my-org"], LIST)])
     engine.close()
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.engine.crowd import Crowd, lease, meddled
 from vaultctl.domain import requests as ask
-from vaultctl.domain.errors import VaultUnavailable
-from vaultctl.domain.records import LogVerification
+from vaultctl.domain.errors import VaultUnavailable, VerificationFailed
+from vaultctl.domain.records import Event, Identity, LogVerification
 from vaultctl.engine import tallies
 from vaultctl.engine.dispatch import Call
 from vaultctl.engine.tallies import MONTH_HOURS, QUARTER_HOURS, parts_of
@@ -109,6 +110,18 @@ def test_a_log_from_before_there_were_tallies_is_counted_all_the_same_and_catche
     assert verified(log).verified
     if mark == tallied[1]:
         assert rows == tallied[2]
+
+
+def test_a_log_that_somebody_spoiled_keeps_no_other_from_catching_up(log: Crowd) -> None:
+    forget(log)
+    with log.door.store.write() as tx:
+        (head,) = tx.find(LogRow, Where("tenant", "=", "_vault"))
+        tx.update(replace(head, mac=None))
+    log.engine.catch_up()
+    size, mark, _ = state(log)
+    assert size - mark <= tallies.STEP
+    with pytest.raises(VerificationFailed):
+        log.engine.note(Event.VAULT_RESTORED, Identity(type="human", user_id="owner"), {})
 
 
 def test_whoever_writes_lets_it_catch_up_bit_by_bit(log: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 
 from vaultctl.api.logs import Log
 from vaultctl.api.options import ServerOptions
@@ -11,7 +11,6 @@ from vaultctl.api.server import Server
 from vaultctl.api.throttle import TokenRates
 from vaultctl.client.embedded import open_engine
 from vaultctl.client.home import load_settings, locate
-from vaultctl.domain.errors import VerificationFailed
 from vaultctl.domain.secrets import Secret
 from vaultctl.engine.engine import require_vault
 from vaultctl.engine.service import Service
@@ -31,9 +30,7 @@ def serve(options: ServerOptions, *, ask_passphrase: Callable[[], Secret] | None
         place = locate()
         store, engine = open_engine(place, load_settings(place), options.database, ask_passphrase)
         log = Log(options.log_format)
-
-        with suppress(VerificationFailed):  # whoever writes to that log is told; others are served
-            engine.catch_up()
+        engine.catch_up()
 
         def node() -> Server:
             return Server(

@@ -10,6 +10,7 @@ from vaultctl.domain.records import Event, Identity
 from vaultctl.domain.rules import DEFAULT_LEASE_TTL, DEFAULT_MAX_LEASE_TTL
 from vaultctl.engine.authentication import VAULT_TENANT
 from vaultctl.engine.keys import Keys
+from vaultctl.engine.tenants import settings_details
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Store
 from vaultctl.store.rows import VaultRow
@@ -42,8 +43,7 @@ def found_vault(
         tx = Transaction(store_tx, keys, random)
         store_tx.insert(VaultRow(vault_id, tx.now, root.id, keys.make_check(vault_id)))
         for name in (VAULT_TENANT, tenant):
-            tx.create_tenant(name, DEFAULT_LEASE_TTL.seconds_total, DEFAULT_MAX_LEASE_TTL.seconds_total)
-            settings = {"defaultLeaseTTL": str(DEFAULT_LEASE_TTL), "maxLeaseTTL": str(DEFAULT_MAX_LEASE_TTL)}
-            tx.audit(name, Event.TENANT_CREATED, owner, settings)
+            row = tx.create_tenant(name, DEFAULT_LEASE_TTL.seconds_total, DEFAULT_MAX_LEASE_TTL.seconds_total)
+            tx.audit(name, Event.TENANT_CREATED, owner, settings_details(row))
         tx.finish()
         return Founded(vault_id, str(tx.verifier_key(tenant)))
