@@ -13,7 +13,7 @@ from vaultctl.domain.records import Event, Identity, IssuedToken, Page, Revocati
 from vaultctl.domain.rules import DEFAULT_TOKEN_TTL, Caller, require_operator, require_role
 from vaultctl.domain.secrets import Secret
 from vaultctl.domain.times import SECOND, from_micros, rfc3339
-from vaultctl.engine import leases, paging, sessions, views
+from vaultctl.engine import paging, views
 from vaultctl.engine.authentication import SESSION_KINDS, VAULT_TENANT, caller_of, session_is_live
 from vaultctl.engine.catalogue import reachable_names
 from vaultctl.engine.free_text import refuse_disclosure
@@ -115,6 +115,8 @@ def rotate_token(tx: Transaction, caller: Caller, request: ask.RotateToken) -> I
     secret = new_token_secret(tx.random)
     row = tx.update(row, hash=hash_of(secret), rotated_at=tx.now, expires_at=expires_at)
     if request.ttl is not None:
+        from vaultctl.engine import sessions  # whoever creates a token need not load them, nor leases
+
         for session in _active_sessions(tx, row):
             if session_is_live(session, tx.now):
                 sessions.move_expiry(tx, session, expires_at)
@@ -146,6 +148,8 @@ def revoke_token(tx: Transaction, caller: Caller, request: ask.RevokeToken) -> R
 
 def end_token(tx: Transaction, identity: Identity, row: TokenRow) -> Revocation:
     """End a token as ``identity``, once it is known that it may be."""
+    from vaultctl.engine import leases, sessions
+
     if row.revoked_at is not None:
         return Revocation(leases=0)
     # The row first: whoever opens a session or leases meanwhile has read it, and is found below.
