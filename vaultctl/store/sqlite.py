@@ -134,12 +134,12 @@ class SqliteStore:
                 raise
 
     def maintain(self) -> None:
-        """Checkpoint the WAL if it has grown, unless another writer is busy."""
+        """Checkpoint the WAL if it has grown, unless another writer is busy. If that fails, a commit tries again."""
         if self._pages < _DUE_PAGES or self._writer is None:
             return
         with suppress(VaultUnavailable), self._turnstile.turn(0.0), _translated(self.path):
-            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             self._pages = 0
+            self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def clock_and_last_entry(self) -> tuple[int, int]:
         """The system's time and that of the last audit entry, in microseconds since 1970."""
