@@ -27,7 +27,7 @@ from tests.load.load import Server, Tokens, vault_for_load
 from tests.postgres import Postgres
 
 CONNECTIONS = 32
-ROUNDS = 4
+ROUNDS = 8
 SECONDS = 2.0
 IDLE_MIB = 120
 
