@@ -23,7 +23,7 @@ from vaultctl import Vault
 from vaultctl.client.setup import initialise
 
 VAULTCTL = str(Path(sys.executable).with_name("vaultctl"))
-ROUNDS = 15
+ROUNDS = 30
 
 
 def best_of(candidates: dict[str, Callable[[], None]], rounds: int = ROUNDS) -> dict[str, float]:

@@ -18,12 +18,11 @@ _SECRETS = ("password", "sslpassword")
 _KEYWORDS = re.compile(r"\s*(host|hostaddr|port|dbname|user|password|service)\s*=")
 """How a connection string begins that is no URL. It is no file either, and may hold a password."""
 _HOST = r"(?:\[[^\]@/?#]*\]|[^\[\]:,@/?#]*)(?::[0-9]*)?"
-_URL = re.compile(
-    rf"""(?P<scheme>postgres(?:ql)?)://
+_URL = rf"""(?P<scheme>postgres(?:ql)?)://
     (?:(?P<user>[^:@/]*)(?::[^@/]*)?(?P<at>@))?
     (?P<place>{_HOST}(?:,{_HOST})*(?:/[^?@#]*)?)
     (?:\?(?P<query>.*))?""".replace("\n    ", "")
-)
+"""It is compiled where there is a URL: that takes longer than to open a file."""
 
 
 class Database(NamedTuple):
@@ -54,7 +53,7 @@ def named_database(
     if not text:
         return Database(home.data / _DATABASE_FILE)
     scheme, separator, rest = text.partition("://")
-    if separator and scheme in _POSTGRES and _URL.fullmatch(text):
+    if separator and scheme in _POSTGRES and re.fullmatch(_URL, text):
         return Database(url=text)
     if not separator and not re.match(r"(postgres(ql)?|sqlite):", text) and not _KEYWORDS.match(text):
         return Database(usable_path(text))
@@ -71,7 +70,7 @@ def refuse_password(text: str) -> str:
     """
     if text.partition("://")[0] not in _POSTGRES:
         return text
-    if not _URL.fullmatch(text):
+    if not re.fullmatch(_URL, text):
         raise _neither()
     if _without_password(text) != text:
         raise InvalidInput(
@@ -120,7 +119,7 @@ def _without_password(url: str) -> str:
     """The URL as libpq reads it, in which ``?`` and ``#`` mean nothing before the ``@``."""
     from urllib.parse import unquote
 
-    parts = _URL.fullmatch(url)
+    parts = re.fullmatch(_URL, url)
     if parts is None:
         return "postgresql://…"
     user, at, place, query = parts.group("user", "at", "place", "query")

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from vaultctl.client.adapters import OnState
 from vaultctl.client.database import named_database, open_store
-from vaultctl.client.following import poll
 from vaultctl.client.home import Home, Settings, load_settings, locate
 from vaultctl.client.ownership import AskedOnce, owner_identity, provider_context, require_no_server
 from vaultctl.crypto.root_keys import RootKey, load_root_key
@@ -47,6 +46,8 @@ class EmbeddedAdapter:
         on_state: OnState,  # noqa: ARG002  # the vault of this machine is never out of reach
     ) -> Iterator[AuditEntry]:
         """The entries that match, and each that comes, until the adapter is closed."""
+        from vaultctl.client.following import poll
+
         try:
             yield from poll(self.perform, request, lambda: self._closed.wait(poll_seconds))
         except VaultError:

@@ -7,7 +7,6 @@ RandomBytes = Callable[[int], bytes]
 """A source of that many cryptographically random bytes; ``os.urandom`` outside tests."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
 _DRAW = 2_048
 _DRAWN_FOR_ID = 32
 _WIDTH = 22
@@ -20,12 +19,11 @@ _UNFAIR = bytes(range(256 - 256 % 62, 256))
 def base62(data: bytes, width: int) -> str:
     """``data`` as a big-endian number in base 62, padded to ``width`` digits."""
     number = int.from_bytes(data, "big")
-    pairs = []
+    digits = []
     while number:
-        number, pair = divmod(number, 3844)  # two digits at a time
-        pairs.append(_PAIRS[pair])
-    pairs.reverse()
-    return "".join(pairs).lstrip("0").rjust(width, "0")
+        number, digit = divmod(number, 62)
+        digits.append(_DIGITS[digit])
+    return "".join(reversed(digits)).rjust(width, "0")
 
 
 class Drawn:

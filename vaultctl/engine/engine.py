@@ -15,7 +15,6 @@ from vaultctl.engine.authentication import VAULT_TENANT, Principal, needs_touch
 from vaultctl.engine.dispatch import Call, Outcome, apply
 from vaultctl.engine.holding import tenants_of
 from vaultctl.engine.keys import FindRootKey, Keys
-from vaultctl.engine.prefetch import prefetch
 from vaultctl.engine.reruns import rerun
 from vaultctl.engine.transaction import Transaction
 from vaultctl.store.interface import Conflicted, Store, StoreTransaction
@@ -160,6 +159,8 @@ class Engine:
                 # All at once, in order of name: so that nodes don't wait for each other.
                 tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
                 if len(calls) > 1:
+                    from vaultctl.engine.prefetch import prefetch
+
                     prefetch(tx, calls)
                 for call in calls:
                     results.append(_result(tx, call))

@@ -1,7 +1,6 @@
 """Files that only their owner may read: made whole or not at all, never overwritten, refused when others could read."""
 
 import os
-import shlex
 import stat
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def require_private(path: Path, mode: int) -> None:
     if mode & _OTHERS:
         raise VaultLocked(
             f"The file {path} is open to others (mode {stat.S_IMODE(mode):04o}).",
-            hint=f"Close it: chmod 600 {shlex.quote(str(path))}",
+            hint=f"Close it: chmod 600 {_quoted(path)}",
         )
 
 
@@ -142,7 +141,7 @@ def remove_leftovers_of(path: Path) -> None:
 def leftovers_of(path: Path) -> list[str]:
     """What a crash left while ``path`` was made, as problems. Nothing reads it, but it may be a copy of the key."""
     return [
-        f"A crash left {leftover}, which may hold a root key. Remove it: rm {shlex.quote(str(leftover))}"
+        f"A crash left {leftover}, which may hold a root key. Remove it: rm {_quoted(leftover)}"
         for leftover in sorted(path.parent.glob(_unfinished_prefix(path) + "*"))
     ]
 
@@ -176,3 +175,10 @@ def _sync_directory(directory: Path) -> None:
 
 def _reason(error: OSError) -> str:
     return (error.strerror or "the system refused").lower()
+
+
+def _quoted(path: Path) -> str:
+    """``path`` as a shell takes it."""
+    from shlex import quote  # whose import costs more than all else here
+
+    return quote(str(path))
