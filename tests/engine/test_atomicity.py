@@ -201,7 +201,7 @@ class TestSharedCommit:
         outcomes = []
         with workshop.store.write() as store_tx:
             tx = Transaction(store_tx, Keys(workshop.root, os.urandom), os.urandom)
-            tx.hold({tenant for call in requests for tenant in tenants_of(tx, *call)})
+            tx.hold(tenants_of(tx, [Call(*call) for call in requests]))
             outcomes = [apply(tx, Call(principal, request)) for principal, request in requests]
             tx.finish()
         return outcomes

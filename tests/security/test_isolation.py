@@ -258,7 +258,7 @@ def attempt(stage: Stage, stranger: Stranger, request: ask.Request[Any], identif
             tx = engine._transaction(store_tx)
             answered = False
             try:
-                tx.hold(tenants_of(tx, stranger.principal, request))
+                tx.hold(tenants_of(tx, [Call(stranger.principal, request)]))
                 outcome = apply(tx, Call(stranger.principal, request))
             except VaultError as error:
                 told = said(error)

@@ -157,7 +157,7 @@ class Engine:
                 if joining is not None:
                     calls += joining()
                 # All at once, in order of name: so that nodes don't wait for each other.
-                tx.hold({tenant for call in calls for tenant in tenants_of(tx, call.principal, call.request)})
+                tx.hold(tenants_of(tx, calls))
                 if len(calls) > 1:
                     from vaultctl.engine.prefetch import prefetch
 

@@ -21,13 +21,15 @@ class _Keys(NamedTuple):
 
 def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
     """Read the tokens and sessions of ``calls``, and the records of their idempotency keys."""
-    by_token: dict[bytes, list[Call]] = defaultdict(list)
+    by_token: dict[bytes, list[Call]] = {}
     for call in calls:
         if isinstance(call.principal, Bearer):
-            by_token[call.principal.token_hash].append(call)
+            repeatable = by_token.setdefault(call.principal.token_hash, [])
+            if call.idempotency is not None and call.idempotency.is_valid:
+                repeatable.append(call)
     tx.prefetch_tokens(by_token.keys())
     wanted: dict[_Keys, set[str]] = defaultdict(set)
-    for token_hash, of_token in by_token.items():
+    for token_hash, repeatable in by_token.items():
         token = None
         with suppress(VaultError):  # which the call itself will meet again
             token = tx.token(token_hash)
@@ -37,12 +39,12 @@ def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
             wanted[_Keys(TokenRow, (token.tenant,))].add(token.parent)
         if token.session_id is not None:
             wanted[_Keys(SessionRow, (token.tenant,))].add(token.session_id)
-        for call in of_token:
-            if call.idempotency is not None and call.idempotency.is_valid:
-                from vaultctl.engine.idempotency import whose
+        for call in repeatable:
+            from vaultctl.engine.idempotency import whose
 
-                caller = whose(token.parent or token.id, token.session_id)
-                beginning = (token.tenant, caller, type(call.request).__name__)
+            caller = whose(token.parent or token.id, token.session_id)
+            beginning = (token.tenant, caller, type(call.request).__name__)
+            if call.idempotency is not None:
                 wanted[_Keys(IdempotencyRow, beginning)].add(call.idempotency.key)
     for keys, last in wanted.items():
         tx.prefetch(keys.row_type, keys.beginning, last)
