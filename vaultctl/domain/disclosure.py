@@ -18,7 +18,6 @@ _APART = b"\xff\xff"
 _SHORTEST_BASE64 = 8
 """Digits that so many bytes have."""
 
-_ESCAPING = re.compile(r"[%+\\]")
 _JSON_ESCAPE = re.compile(r'(?:\\u[0-9a-fA-F]{4})+|\\["\\/bfnrt]')
 JSON_SHORT = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{8,}", re.ASCII)
@@ -30,7 +29,7 @@ class Text:
     """Text that is looked through for secrets; what it can be read as is found out once."""
 
     def __init__(self, text: str) -> None:
-        self._readings = tuple(dict.fromkeys(_readings(text))) if _ESCAPING.search(text) else (text,)
+        self._readings = tuple(dict.fromkeys(_readings(text)))
         self._longest = max(map(len, self._readings))
 
     @cached_property

@@ -21,12 +21,12 @@ class _Keys(NamedTuple):
 
 def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
     """Read the tokens and sessions of ``calls``, and the records of their idempotency keys."""
-    by_token: dict[bytes, list[Call]] = {}
+    by_token: dict[bytes, list[tuple[str, str]]] = {}  # and the kinds and keys of its requests that can be repeated
     for call in calls:
         if isinstance(call.principal, Bearer):
             repeatable = by_token.setdefault(call.principal.token_hash, [])
             if call.idempotency is not None and call.idempotency.is_valid:
-                repeatable.append(call)
+                repeatable.append((type(call.request).__name__, call.idempotency.key))
     tx.prefetch_tokens(by_token.keys())
     wanted: dict[_Keys, set[str]] = defaultdict(set)
     for token_hash, repeatable in by_token.items():
@@ -39,12 +39,10 @@ def prefetch(tx: Transaction, calls: Iterable[Call]) -> None:
             wanted[_Keys(TokenRow, (token.tenant,))].add(token.parent)
         if token.session_id is not None:
             wanted[_Keys(SessionRow, (token.tenant,))].add(token.session_id)
-        for call in repeatable:
+        for kind, key in repeatable:
             from vaultctl.engine.idempotency import whose
 
             caller = whose(token.parent or token.id, token.session_id)
-            beginning = (token.tenant, caller, type(call.request).__name__)
-            if call.idempotency is not None:
-                wanted[_Keys(IdempotencyRow, beginning)].add(call.idempotency.key)
+            wanted[_Keys(IdempotencyRow, (token.tenant, caller, kind))].add(key)
     for keys, last in wanted.items():
         tx.prefetch(keys.row_type, keys.beginning, last)

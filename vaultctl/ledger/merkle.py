@@ -69,12 +69,7 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Add a leaf by its hash."""
-        rest = self.size
-        while rest & 1:
-            leaf = sha256(b"\1" + self._hashes.pop() + leaf).digest()
-            rest >>= 1
-        self._hashes.append(leaf)
-        self.size += 1
+        self.append_node(0, leaf)
 
     def append_node(self, level: int, root: bytes) -> None:
         """Add the ``1 << level`` leaves below ``root`` to a tree whose size is a multiple of their number."""
